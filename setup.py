@@ -17,6 +17,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 SOURCES = Path("torch_port/csrc")
 STABLE_ABI = "0x020a000000000000"  # oldest PyTorch that the CPU library runs on: 2.10
@@ -32,6 +33,16 @@ def torch_include_and_library_paths() -> tuple[list[str], list[str]]:
 
     root = Path(torch.__file__).parent
     return [str(root / "include"), str(root / "include/torch/csrc/api/include")], [str(root / "lib")]
+
+
+class BuildPackages(build_py):
+    """Ships the top-level data folders inside the packages that read them (an editable install finds them in place)."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            for folder, package in (("configs", "dcn_tasks"), ("experiments", "dcn_suite")):
+                shutil.copytree(folder, Path(self.build_lib) / package / folder, dirs_exist_ok=True)
 
 
 class BuildNative(build_ext):
@@ -107,4 +118,4 @@ def wants_cuda() -> bool:
 extensions = [Extension("torch_port._dcn_cpu", sources=[])]
 if wants_cuda():
     extensions.append(Extension("torch_port._dcn_cuda", sources=[]))
-setup(ext_modules=extensions, cmdclass={"build_ext": BuildNative})
+setup(ext_modules=extensions, cmdclass={"build_ext": BuildNative, "build_py": BuildPackages})
