@@ -1,0 +1,38 @@
+"""Plots of the reports, as RGB pictures: matplotlib without a screen."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+
+def _figure(width: float, height: float):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    return figure, FigureCanvasAgg(figure)
+
+
+def smoothed(values: Sequence[float], window: int) -> np.ndarray:
+    """Running mean over at most `window` values up to each one, so that the curve is as long as the data."""
+    total = np.cumsum(np.concatenate([[0.0], np.asarray(values, dtype=np.float64)]))
+    last = np.arange(1, len(total))
+    first = np.maximum(0, last - window)
+    return (total[last] - total[first]) / (last - first)
+
+
+def loss_curves(losses: Mapping[str, Sequence[float]], *, window: int = 50) -> np.ndarray:
+    """One smoothed line per named loss, by training step; the unsmoothed one faint behind it."""
+    figure, canvas = _figure(9.0, 3.2)
+    axes = figure.add_subplot()
+    for index, (name, values) in enumerate(losses.items()):
+        colour = f"C{index}"
+        axes.plot(values, color=colour, alpha=0.12, linewidth=0.6)
+        axes.plot(smoothed(values, window), color=colour, linewidth=1.6, label=name)
+    axes.set_xlabel("step")
+    axes.set_ylabel(f"loss (mean of the last {window})")
+    axes.set_ylim(bottom=0, top=max((float(np.percentile(v, 99)) for v in losses.values() if len(v)), default=1.0))
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, ncols=2)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
