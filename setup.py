@@ -75,7 +75,7 @@ class BuildNative(build_ext):
                   for source in sorted((SOURCES / "cpu/simd").glob("*.cpp")) for isa, extra in ISA_FLAGS.items()]  # fmt: skip
         folder = Path(self.build_temp) / ("cpu-" + (sanitize or "release"))
         objects = self.compile_units([
-            (source, folder / f"{source.stem}.{isa}.o", [compiler, *flags, *extra, "-c", str(source)])
+            (source, folder / f"{source.parent.name}-{source.stem}.{isa}.o", [compiler, *flags, *extra, "-c", str(source)])
             for source, isa, extra in units
         ])  # fmt: skip
         self.call([compiler, "-shared", *(["-fsanitize=" + sanitize] if sanitize else []), *objects, "-o", str(target),

@@ -38,11 +38,15 @@ def draw_detections(
     for box, score, index in zip(found.boxes, found.scores, found.classes, strict=True):
         if score < threshold:
             continue
-        draw_labelled_box(draw, font, np.asarray(box) * scale, f"{class_names[int(index)]} {score:.2f}", class_colour(int(index)))
+        draw_labelled_box(
+            draw, font, np.asarray(box) * scale, f"{class_names[int(index)]} {score:.2f}", class_colour(int(index))
+        )
     return np.asarray(canvas)
 
 
-def draw_labelled_box(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont, box: np.ndarray, label: str, colour: tuple[int, int, int]) -> None:
+def draw_labelled_box(
+    draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont, box: np.ndarray, label: str, colour: tuple[int, int, int]
+) -> None:
     x1, y1, x2, y2 = (float(v) for v in box)
     draw.rectangle([x1, y1, max(x1, x2), max(y1, y2)], outline=colour, width=2)
     left, top, right, bottom = draw.textbbox((x1 + 3, max(0.0, y1 - 17)), label, font=font)

@@ -34,9 +34,7 @@ def compose_points(offsets: list[np.ndarray], row: int, column: int, *, stride: 
     cells = [(row, column)]
     points = np.zeros((0, 2))
     for offset in offsets:
-        found = [
-            deform_conv_points(offset, r, c, stride=stride, dilation=dilation, padding=dilation) for r, c in cells
-        ]
+        found = [deform_conv_points(offset, r, c, stride=stride, dilation=dilation, padding=dilation) for r, c in cells]
         points = np.concatenate(found) if found else points
         height, width = offset.shape[1:]
         rounded = np.unique(np.floor(points[:, ::-1] / stride).astype(int), axis=0)

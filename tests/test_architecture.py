@@ -39,7 +39,10 @@ def committed_text_files() -> list[Path]:
 
 
 def test_imports_are_read_at_any_depth():
-    assert imported_packages("def f():\n    import mxnet as mx\n    from dcn_suite.cli import main") == {"mxnet", "dcn_suite"}
+    assert imported_packages("def f():\n    import mxnet as mx\n    from dcn_suite.cli import main") == {
+        "mxnet",
+        "dcn_suite",
+    }
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(REPOSITORY)))
