@@ -1,0 +1,72 @@
+"""What every operator of the library needs around its kernels: autograd, forward mode and vmap, all through `torch.ops.dcn`.
+
+`torch.library.register_autograd` returns a silent zero tangent in forward mode, so operators register their own kernel
+for the Autograd key: it differentiates backwards through an `autograd.Function`, and forwards through a composite of
+differentiable PyTorch operations (or refuses).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._functorch.autograd_function import enable_single_level_autograd_function
+from torch.autograd import forward_ad
+
+LIBRARY = torch.library.Library("dcn", "IMPL")
+
+
+def has_tangent(*tensors: Tensor | None) -> bool:
+    """Whether forward-mode differentiation (torch.func.jvp, forward_ad) follows one of the tensors."""
+    return any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
+
+
+def needs_gradient(*tensors: Tensor | None) -> bool:
+    """Whether reverse-mode differentiation must record this call."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
+def below_autograd(operator: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Calls the operator's kernel from inside its Autograd kernel."""
+    with torch._C._AutoDispatchBelowAutograd():
+        return operator(*args, **kwargs)
+
+
+def one_level_down(operator: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Calls the operator from the forward of an `autograd.Function`, which switches both modes of autograd off.
+
+    A torch.func transform further out, or plain autograd outside of it, must still record the call.
+    """
+    with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
+        return below_autograd(operator, *args, **kwargs)
+
+
+def apply_at_this_level(function: type[torch.autograd.Function], *args: Any) -> Any:
+    """`function.apply` from inside an Autograd kernel.
+
+    There a torch.func transform has already reached its own level; `apply` would look for the transform again.
+    """
+    with enable_single_level_autograd_function():
+        return super(torch.autograd.Function, function).apply(*args)
+
+
+def register_autograd_kernel(name: str, kernel: Callable) -> None:
+    """`kernel(*args, **kwargs)` runs whenever `dcn::name` is called with autograd above it."""
+    LIBRARY.impl(name, kernel, "Autograd")
+
+
+def register_vmap_by_loop(name: str) -> None:
+    """Under vmap, one call per slice: right for every operator, no faster than a Python loop."""
+
+    def over_slices(info: Any, in_dims: tuple, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        operator = getattr(torch.ops.dcn, name)
+        results = []
+        for i in range(info.batch_size):
+            slices = [a if dim is None else a.select(dim, i) for a, dim in zip(args, in_dims, strict=True)]
+            results.append(operator(*slices, **kwargs))
+        if isinstance(results[0], tuple):
+            stacked = tuple(torch.stack(parts) for parts in zip(*results, strict=True))
+            return stacked, tuple(0 for _ in stacked)
+        return torch.stack(results), 0
+
+    torch.library.register_vmap(f"dcn::{name}", over_slices, lib=LIBRARY)
