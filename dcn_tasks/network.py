@@ -1,0 +1,88 @@
+"""What a configuration says about its network, framework-neutral: both sides build from this."""
+
+from dataclasses import dataclass, replace
+from string import ascii_lowercase
+
+from dcn_tasks.config import Config
+from dcn_tasks.errors import InputError
+
+SYMBOLS = {  # `symbol` -> (family, deformable)
+    "resnet_v1_101_rfcn": ("rfcn", False),
+    "resnet_v1_101_rfcn_dcn": ("rfcn", True),
+}
+RESNET_101 = (3, 4, 23, 3)  # the one depth whose Caffe layout numbers the units of res3 and res4: res3b1, res4b1 ..
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """One network. Widths in channels; stages are 2 to 5 as in res2..res5."""
+
+    family: str
+    units: tuple[int, int, int, int]
+    base_width: int
+    head_width: int
+    rpn_width: int
+    pooled_size: int
+    use_global_stats: bool
+    deform_conv_units: tuple[str, ...]
+    deform_roi_pooling: bool
+    num_deformable_group: int
+    num_classes: int
+    class_agnostic: bool
+    anchor_scales: tuple[float, ...]
+    anchor_ratios: tuple[float, ...]
+    feature_stride: int
+
+    @property
+    def num_anchors(self) -> int:
+        """Anchors per cell."""
+        return len(self.anchor_scales) * len(self.anchor_ratios)
+
+    @property
+    def num_reg_classes(self) -> int:
+        """Box regressions per RoI: background and object, or one per class."""
+        return 2 if self.class_agnostic else self.num_classes
+
+    def unit_names(self, stage: int) -> list[str]:
+        """Caffe's names of a stage's units, e.g. 4a, 4b1 .. 4b22 for stage 4 of ResNet-101."""
+        count = self.units[stage - 2]
+        numbered = count > len(ascii_lowercase) or (self.units == RESNET_101 and stage in (3, 4))
+        if numbered:
+            return [f"{stage}a"] + [f"{stage}b{index}" for index in range(1, count)]
+        return [f"{stage}{ascii_lowercase[index]}" for index in range(count)]
+
+    @staticmethod
+    def from_config(cfg: Config) -> "NetworkSpec":
+        """Raises: InputError for an unknown `symbol`, or anchors that do not fit NUM_ANCHORS."""
+        if cfg.symbol not in SYMBOLS:
+            raise InputError(f"config: symbol: expected one of {', '.join(SYMBOLS)}, got {cfg.symbol!r}")
+        family, deformable = SYMBOLS[cfg.symbol]
+        network = cfg.network
+        units = network.DEFORM_CONV_UNITS
+        roi_pooling = network.DEFORM_ROI_POOLING
+        spec = NetworkSpec(
+            family=family,
+            units=tuple(network.UNITS),
+            base_width=network.BASE_WIDTH,
+            head_width=network.HEAD_WIDTH,
+            rpn_width=network.RPN_WIDTH,
+            pooled_size=network.POOLED_SIZE,
+            use_global_stats=network.USE_GLOBAL_STATS,
+            deform_conv_units=tuple(units) if units is not None else (),
+            deform_roi_pooling=deformable if roi_pooling is None else roi_pooling,
+            num_deformable_group=network.NUM_DEFORMABLE_GROUP,
+            num_classes=cfg.dataset.NUM_CLASSES,
+            class_agnostic=cfg.CLASS_AGNOSTIC,
+            anchor_scales=tuple(network.ANCHOR_SCALES),
+            anchor_ratios=tuple(network.ANCHOR_RATIOS),
+            feature_stride=network.RPN_FEAT_STRIDE,
+        )
+        if len(spec.units) != 4 or min(spec.units) < 1:
+            raise InputError(f"config: network.UNITS: expected four counts of at least 1, got {list(spec.units)}")
+        if spec.num_anchors != network.NUM_ANCHORS:
+            raise InputError(
+                f"config: network.NUM_ANCHORS: expected {spec.num_anchors} (scales times ratios), got {network.NUM_ANCHORS}"
+            )
+        if units is None and deformable:  # as in the original's `_dcn` symbols: all of res5
+            spec = replace(spec, deform_conv_units=tuple(f"res{name}" for name in spec.unit_names(5)))
+        return spec

@@ -1,0 +1,100 @@
+"""Labels and regression targets of the RoIs (original `operator_py/proposal_target.py`, `core/rcnn.py` sample_rois)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dcn_tasks.boxes import bbox_overlaps, encode_boxes
+from dcn_tasks.streams import Draws
+
+
+@dataclass(frozen=True)
+class RoiSamples:
+    """rois: [S, 5]; labels: [S], 0 = background; bbox_targets, bbox_weights: [S, 4*num_reg_classes]. All float32."""
+
+    rois: np.ndarray
+    labels: np.ndarray
+    bbox_targets: np.ndarray
+    bbox_weights: np.ndarray
+
+
+def sample_rois(
+    rois: np.ndarray,
+    gt_boxes: np.ndarray,
+    *,
+    batch_rois: int,
+    fg_fraction: float,
+    fg_thresh: float,
+    bg_thresh_hi: float,
+    bg_thresh_lo: float,
+    num_reg_classes: int,
+    class_agnostic: bool,
+    bbox_means: Sequence[float],
+    bbox_stds: Sequence[float],
+    bbox_weights: Sequence[float],
+    draws: Draws,
+) -> RoiSamples:
+    """RoIs and ground truth together, foreground first, labelled and with normalised targets.
+
+    Args:
+        rois: [R, 5] = (0, x1, y1, x2, y2); gt_boxes: [G, 5] = (x1, y1, x2, y2, class >= 1); scaled image pixels.
+        batch_rois: RoIs to return; -1 keeps every RoI and ground truth box that is foreground or background.
+        draws: sites "proposal_target.fg", ".bg", ".padding".
+    Returns: RoiSamples; with batch_rois -1 and bg_thresh_lo 0, S = R + G.
+    """
+    truth = np.zeros((len(gt_boxes), 5), rois.dtype)
+    truth[:, 1:] = gt_boxes[:, :4]
+    candidates = np.concatenate([rois, truth])
+    if len(gt_boxes):
+        overlaps = bbox_overlaps(candidates[:, 1:], gt_boxes[:, :4])
+        nearest, best = overlaps.argmax(axis=1), overlaps.max(axis=1)
+        labels = gt_boxes[nearest, 4].astype(np.float32)
+    else:
+        nearest, best = np.zeros(len(candidates), int), np.zeros(len(candidates))
+        labels = np.zeros(len(candidates), np.float32)
+    foreground = np.flatnonzero(best >= fg_thresh)
+    background = np.flatnonzero((best < bg_thresh_hi) & (best >= bg_thresh_lo))
+    if batch_rois > 0:
+        num_foreground = min(round(fg_fraction * batch_rois), len(foreground))
+        foreground = subset(foreground, num_foreground, draws, "proposal_target.fg")
+        background = subset(background, batch_rois - num_foreground, draws, "proposal_target.bg")
+    keep = np.concatenate([foreground, background])
+    while batch_rois > 0 and len(keep) < batch_rois:
+        missing = min(len(candidates), batch_rois - len(keep))
+        keep = np.concatenate(
+            [keep, draws.choice("proposal_target.padding", len(candidates), size=missing, replace=False)]
+        )
+    kept_labels = labels[keep]
+    kept_labels[len(foreground) :] = 0
+    targets = np.zeros((len(keep), 4), np.float64)
+    if len(gt_boxes):
+        targets = encode_boxes(candidates[keep, 1:], gt_boxes[nearest[keep], :4])
+        targets = (targets - np.asarray(bbox_means, np.float64)) / np.asarray(bbox_stds, np.float64)
+    expanded, weights = expand_targets(
+        targets, kept_labels, num_reg_classes=num_reg_classes, class_agnostic=class_agnostic, bbox_weights=bbox_weights
+    )
+    return RoiSamples(candidates[keep].astype(np.float32), kept_labels, expanded, weights)
+
+
+def subset(members: np.ndarray, limit: int, draws: Draws, site: str) -> np.ndarray:
+    """All members, or `limit` of them drawn without repetition."""
+    return members if len(members) <= limit else draws.choice(site, members, size=limit, replace=False)
+
+
+def expand_targets(
+    targets: np.ndarray,
+    labels: np.ndarray,
+    *,
+    num_reg_classes: int,
+    class_agnostic: bool,
+    bbox_weights: Sequence[float],
+) -> tuple[np.ndarray, np.ndarray]:
+    """[S, 4] targets in the four columns of their class (agnostic: slot 1), weights there, zeros elsewhere."""
+    expanded = np.zeros((len(labels), num_reg_classes, 4), np.float32)
+    weights = np.zeros_like(expanded)
+    rows = np.flatnonzero(labels > 0)
+    slots = np.ones(len(rows), int) if class_agnostic else labels[rows].astype(int)
+    expanded[rows, slots] = targets[rows]
+    weights[rows, slots] = np.asarray(bbox_weights, np.float32)
+    return expanded.reshape(len(labels), -1), weights.reshape(len(labels), -1)
