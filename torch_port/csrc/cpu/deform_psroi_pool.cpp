@@ -1,0 +1,230 @@
+// deform_psroi_pool on the CPU: schema, checks, threads. The arithmetic is core/deform_psroi_pool.h.
+#include "cpu/deform_psroi_pool.h"
+
+#include <torch/csrc/stable/library.h>
+
+#include <optional>
+#include <tuple>
+
+#include "cpu/roi_arguments.h"
+
+namespace dcn::cpu {
+namespace {
+
+constexpr const char* NAME = "deform_psroi_pool";
+
+struct Kernels {
+  template <class T>
+  static void choose(DeformPsroiForward<T>& forward, DeformPsroiGradOffset<T>& grad_offset) {
+    forward = portable::deform_psroi_forward;
+    grad_offset = portable::deform_psroi_grad_offset;
+#if DCN_HAVE_AVX2
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+      forward = avx2::deform_psroi_forward;
+      grad_offset = avx2::deform_psroi_grad_offset;
+    }
+#endif
+#if DCN_HAVE_AVX512
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
+      forward = avx512::deform_psroi_forward;
+      grad_offset = avx512::deform_psroi_grad_offset;
+    }
+#endif
+  }
+};
+
+DeformPsroiShape checked_shape(const Tensor& input, const Tensor& rois, const std::optional<Tensor>& offset,
+                               int64_t output_dim, int64_t group_size, int64_t pooled_size,
+                               std::optional<int64_t> part_size, int64_t sample_per_part) {
+  check_map_and_rois(NAME, input, rois);
+  const int64_t part = part_size.value_or(pooled_size);
+  check_positive(NAME, "output_dim", output_dim);
+  check_positive(NAME, "group_size", group_size);
+  check_positive(NAME, "pooled_size", pooled_size);
+  check_positive(NAME, "part_size", part);
+  check_positive(NAME, "sample_per_part", sample_per_part);
+  if (input.size(1) != output_dim * group_size * group_size) {
+    refuse(NAME, "input: expected output_dim * group_size^2 = ", output_dim * group_size * group_size,
+           " channels, got ", input.size(1));
+  }
+  int64_t classes = 1;
+  if (offset) {
+    const Tensor& o = *offset;
+    if (o.dim() != 4 || o.size(0) != rois.size(0) || o.size(1) < 2 || o.size(1) % 2 || o.size(2) != part ||
+        o.size(3) != part) {
+      refuse(NAME, "offset: expected [", rois.size(0), ", 2 * classes, ", part, ", ", part, "], got ", shape_text(o));
+    }
+    classes = o.size(1) / 2;
+    if (output_dim % classes) {
+      refuse(NAME, "offset: expected a number of classes that divides output_dim ", output_dim, ", got ", classes);
+    }
+    if (o.scalar_type() != input.scalar_type()) {
+      refuse(NAME, "offset: expected input's type ", dtype_text(input), ", got ", dtype_text(o));
+    }
+    if (!o.is_cpu()) refuse(NAME, "offset: expected input's device, cpu, got another");
+  }
+  const auto to_int = [](int64_t value) { return static_cast<int>(value); };
+  return {to_int(input.size(0)),    to_int(input.size(1)),   to_int(input.size(2)),  to_int(input.size(3)),
+          to_int(rois.size(0)),     to_int(output_dim),      to_int(group_size),     to_int(pooled_size),
+          to_int(part),             to_int(sample_per_part), to_int(classes)};
+}
+
+bool is_empty(const DeformPsroiShape& s) { return s.num_rois == 0 || s.num_images == 0 || s.height * s.width == 0; }
+
+// Bin (row, column) of `channel` on both axes, moved by its offset.
+template <class T>
+std::pair<BinAxis<T>, BinAxis<T>> bin_of(const DeformPsroiArrays<T>& a, const DeformPsroiRoi<T>& window, int64_t roi,
+                                         int channel, int row, int column) {
+  const DeformPsroiShape& s = a.shape;
+  T shift_y = 0, shift_x = 0;
+  if (a.offset) {
+    const int64_t part_size = static_cast<int64_t>(s.part) * s.part;
+    const int64_t offset_class = channel / (s.output_dim / s.num_classes);
+    const T* x = a.offset + (roi * s.num_classes + offset_class) * 2 * part_size +
+                 part_cell<T>(row, s.pooled, s.part) * s.part + part_cell<T>(column, s.pooled, s.part);
+    shift_x = product(x[0], a.trans_std);
+    shift_y = product(x[part_size], a.trans_std);
+  }
+  const T pooled = static_cast<T>(s.pooled), samples = static_cast<T>(s.samples);
+  return {bin_axis(window.y, static_cast<T>(row), pooled, samples, shift_y),
+          bin_axis(window.x, static_cast<T>(column), pooled, samples, shift_x)};
+}
+
+// Adds to the planes (channel, group row) in [begin, end): no other thread touches them, and each sees the RoIs in
+// order, so the result does not depend on the number of threads.
+template <class T>
+void grad_input(const DeformPsroiArrays<T>& a, int64_t begin, int64_t end) {
+  const DeformPsroiShape& s = a.shape;
+  const int64_t plane_size = static_cast<int64_t>(s.height) * s.width;
+  for (int64_t roi = 0; roi < s.num_rois; ++roi) {
+    const int image = roi_image(a.rois + roi * 5, s.num_images);
+    if (image < 0) continue;
+    const DeformPsroiRoi<T> window = deform_psroi_roi(a.rois + roi * 5, a.spatial_scale);
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int channel = static_cast<int>(unit / s.group);
+      T* planes = a.grad_input + (image * static_cast<int64_t>(s.channels) + unit * s.group) * plane_size;
+      for (int row = 0; row < s.pooled; ++row) {
+        if (group_cell<T>(row, s.pooled, s.group) != unit % s.group) continue;
+        for (int column = 0; column < s.pooled; ++column) {
+          const auto [y_axis, x_axis] = bin_of(a, window, roi, channel, row, column);
+          const int count = samples_inside(y_axis, s.samples, s.height) * samples_inside(x_axis, s.samples, s.width);
+          if (count == 0) continue;
+          const T grad = a.output[((roi * s.output_dim + channel) * s.pooled + row) * s.pooled + column] / count;
+          T* plane = planes + group_cell<T>(column, s.pooled, s.group) * plane_size;
+          for_each_sample(y_axis, x_axis, s.samples, s.height, s.width, [&](AxisSample<T> y, AxisSample<T> x) {
+            const Corners<T> w = corner_weights(y.fraction, x.fraction);
+            T* top = plane + y.low * s.width;
+            T* bottom = plane + y.high * s.width;
+            top[x.low] += w.v00 * grad;
+            bottom[x.low] += w.v10 * grad;
+            top[x.high] += w.v01 * grad;
+            bottom[x.high] += w.v11 * grad;
+          });
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+DeformPsroiArrays<T> arrays(const DeformPsroiShape& shape, const Tensor& input, const Tensor& rois,
+                            const std::optional<Tensor>& offset, double spatial_scale, double trans_std) {
+  check_images(NAME, rois.const_data_ptr<T>(), shape.num_rois, shape.num_images);
+  return {shape, mxnet_parameter<T>(spatial_scale), mxnet_parameter<T>(trans_std), input.const_data_ptr<T>(),
+          rois.const_data_ptr<T>(), offset ? offset->const_data_ptr<T>() : nullptr, nullptr, nullptr, nullptr};
+}
+
+template <class T>
+void run_forward(DeformPsroiArrays<T> a, Tensor& output) {
+  a.output = output.mutable_data_ptr<T>();
+  if (is_empty(a.shape)) {
+    torch::stable::zero_(output);
+    return;
+  }
+  DeformPsroiForward<T> forward;
+  DeformPsroiGradOffset<T> unused;
+  Kernels::choose(forward, unused);
+  torch::stable::parallel_for(0, static_cast<int64_t>(a.shape.num_rois) * a.shape.output_dim, 8,
+                              [&](int64_t begin, int64_t end) { forward(a, begin, end); });
+}
+
+template <class T>
+void run_backward(DeformPsroiArrays<T> a, const Tensor& grad, Tensor& for_input, Tensor& for_offset) {
+  if (is_empty(a.shape)) return;
+  a.output = const_cast<T*>(grad.const_data_ptr<T>());
+  a.grad_input = for_input.mutable_data_ptr<T>();
+  torch::stable::parallel_for(0, static_cast<int64_t>(a.shape.output_dim) * a.shape.group, 1,
+                              [&](int64_t begin, int64_t end) { grad_input(a, begin, end); });
+  if (!a.offset) return;
+  a.grad_offset = for_offset.mutable_data_ptr<T>();
+  DeformPsroiForward<T> unused;
+  DeformPsroiGradOffset<T> grad_offset;
+  Kernels::choose(unused, grad_offset);
+  torch::stable::parallel_for(0, static_cast<int64_t>(a.shape.num_rois) * a.shape.num_classes, 1,
+                              [&](int64_t begin, int64_t end) { grad_offset(a, begin, end); });
+}
+
+std::optional<Tensor> contiguous(const std::optional<Tensor>& t) {
+  return t ? std::optional<Tensor>(torch::stable::contiguous(*t)) : std::nullopt;
+}
+
+Tensor deform_psroi_pool(const Tensor& input, const Tensor& rois, const std::optional<Tensor>& offset,
+                         double spatial_scale, int64_t output_dim, int64_t group_size, int64_t pooled_size,
+                         std::optional<int64_t> part_size, int64_t sample_per_part, double trans_std) {
+  const DeformPsroiShape shape =
+      checked_shape(input, rois, offset, output_dim, group_size, pooled_size, part_size, sample_per_part);
+  const Tensor x = torch::stable::contiguous(input), r = torch::stable::contiguous(rois);
+  const std::optional<Tensor> o = contiguous(offset);
+  Tensor output = torch::stable::new_empty(x, {rois.size(0), output_dim, pooled_size, pooled_size});
+  if (input.scalar_type() == ScalarType::Float) {
+    run_forward(arrays<float>(shape, x, r, o, spatial_scale, trans_std), output);
+  } else {
+    run_forward(arrays<double>(shape, x, r, o, spatial_scale, trans_std), output);
+  }
+  return in_format_of(output, input);
+}
+
+std::tuple<Tensor, Tensor> deform_psroi_pool_backward(const Tensor& grad, const Tensor& input, const Tensor& rois,
+                                                      const std::optional<Tensor>& offset, double spatial_scale,
+                                                      int64_t output_dim, int64_t group_size, int64_t pooled_size,
+                                                      std::optional<int64_t> part_size, int64_t sample_per_part,
+                                                      double trans_std) {
+  const DeformPsroiShape shape =
+      checked_shape(input, rois, offset, output_dim, group_size, pooled_size, part_size, sample_per_part);
+  if (grad.dim() != 4 || grad.size(0) != rois.size(0) || grad.size(1) != output_dim || grad.size(2) != pooled_size ||
+      grad.size(3) != pooled_size || grad.scalar_type() != input.scalar_type()) {
+    refuse(NAME, "grad: expected [", rois.size(0), ", ", output_dim, ", ", pooled_size, ", ", pooled_size, "] in ",
+           dtype_text(input), ", got ", shape_text(grad), " in ", dtype_text(grad));
+  }
+  const Tensor x = torch::stable::contiguous(input), r = torch::stable::contiguous(rois);
+  const Tensor g = torch::stable::contiguous(grad);
+  const std::optional<Tensor> o = contiguous(offset);
+  Tensor for_input = torch::stable::new_zeros(x, {input.size(0), input.size(1), input.size(2), input.size(3)});
+  Tensor for_offset = o ? torch::stable::new_zeros(*o, {o->size(0), o->size(1), o->size(2), o->size(3)})
+                        : torch::stable::new_zeros(x, {0});
+  if (input.scalar_type() == ScalarType::Float) {
+    run_backward(arrays<float>(shape, x, r, o, spatial_scale, trans_std), g, for_input, for_offset);
+  } else {
+    run_backward(arrays<double>(shape, x, r, o, spatial_scale, trans_std), g, for_input, for_offset);
+  }
+  return {in_format_of(for_input, input), for_offset};
+}
+
+}  // namespace
+}  // namespace dcn::cpu
+
+STABLE_TORCH_LIBRARY_FRAGMENT(dcn, m) {
+  m.def(
+      "deform_psroi_pool(Tensor input, Tensor rois, Tensor? offset=None, *, float spatial_scale, int output_dim, "
+      "int group_size, int pooled_size, int? part_size=None, int sample_per_part=1, float trans_std=0.0) -> Tensor");
+  m.def(
+      "deform_psroi_pool_backward(Tensor grad, Tensor input, Tensor rois, Tensor? offset, *, float spatial_scale, "
+      "int output_dim, int group_size, int pooled_size, int? part_size=None, int sample_per_part=1, "
+      "float trans_std=0.0) -> (Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(dcn, CPU, m) {
+  m.impl("deform_psroi_pool", TORCH_BOX(&dcn::cpu::deform_psroi_pool));
+  m.impl("deform_psroi_pool_backward", TORCH_BOX(&dcn::cpu::deform_psroi_pool_backward));
+}

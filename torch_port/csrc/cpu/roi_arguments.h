@@ -1,0 +1,93 @@
+// Argument checks that the RoI operators share. Every message says operator, argument, expected, got.
+#pragma once
+
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <cstdint>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+#include "core/roi_axis.h"
+
+namespace dcn::cpu {
+
+using torch::headeronly::MemoryFormat;
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+template <class... Parts>
+[[noreturn]] inline void refuse(const char* op, const Parts&... parts) {
+  std::ostringstream text;
+  text << op << ": ";
+  (text << ... << parts);
+  throw std::runtime_error(text.str());
+}
+
+inline std::string shape_text(const Tensor& t) {
+  std::ostringstream text;
+  text << "[";
+  for (int64_t i = 0; i < t.dim(); ++i) text << (i ? ", " : "") << t.size(i);
+  text << "]";
+  return text.str();
+}
+
+inline const char* dtype_text(const Tensor& t) {
+  switch (t.scalar_type()) {
+    case ScalarType::Float: return "float32";
+    case ScalarType::Double: return "float64";
+    case ScalarType::Half: return "float16";
+    case ScalarType::BFloat16: return "bfloat16";
+    default: return "another type";
+  }
+}
+
+inline void check_positive(const char* op, const char* name, int64_t value) {
+  if (value < 1 || value > 32768) refuse(op, name, ": expected 1 to 32768, got ", value);
+}
+
+inline void check_map_and_rois(const char* op, const Tensor& input, const Tensor& rois) {
+  if (input.dim() != 4) refuse(op, "input: expected [N, C, H, W], got ", shape_text(input));
+  if (input.scalar_type() != ScalarType::Float && input.scalar_type() != ScalarType::Double) {
+    refuse(op, "input: expected float32 or float64 on the CPU, got ", dtype_text(input));
+  }
+  if (rois.dim() != 2 || rois.size(1) != 5) {
+    refuse(op, "rois: expected [R, 5] = (image index, x1, y1, x2, y2), got ", shape_text(rois));
+  }
+  if (rois.scalar_type() != input.scalar_type()) {
+    refuse(op, "rois: expected input's type ", dtype_text(input), ", got ", dtype_text(rois));
+  }
+  if (!rois.is_cpu()) refuse(op, "rois: expected input's device, cpu, got another");
+  for (int64_t i = 0; i < 4; ++i) {
+    if (input.size(i) > 2147483647) refuse(op, "input: expected sizes below 2^31, got ", shape_text(input));
+  }
+  if (input.size(2) * input.size(3) > 2147483647) {
+    refuse(op, "input: expected fewer than 2^31 elements in a plane, got ", shape_text(input));
+  }
+}
+
+// A finite image index outside [0, num_images) is a mistake of the caller; a row with NaN or infinity is no RoI.
+template <class T>
+inline void check_images(const char* op, const T* rois, int64_t num_rois, int64_t num_images) {
+  for (int64_t i = 0; i < num_rois; ++i) {
+    const T image = rois[i * 5];
+    if (is_finite(image) && !(image > T(-1) && image < static_cast<T>(num_images))) {
+      refuse(op, "rois: expected image indices in [0, ", num_images, "), got ", image, " in row ", i);
+    }
+  }
+}
+
+inline bool is_channels_last(const Tensor& t) {
+  if (t.dim() != 4 || t.is_contiguous()) return false;
+  const auto strides = t.strides();
+  return strides[1] == 1 && strides[3] == t.size(1) && strides[2] == t.size(1) * t.size(3) &&
+         strides[0] == t.size(1) * t.size(2) * t.size(3);
+}
+
+// Gives `t` the memory format of `like`: channels_last in, channels_last out.
+inline Tensor in_format_of(const Tensor& t, const Tensor& like) {
+  return is_channels_last(like) ? torch::stable::contiguous(t, MemoryFormat::ChannelsLast) : t;
+}
+
+}  // namespace dcn::cpu
