@@ -7,3 +7,9 @@ FLOAT64_SAME_FUNCTION = 1e-11
 # plus one rounding of the layer's scale (2**-23).
 ERROR_RATIO = 2.0
 FLOAT32_ROUNDING = 2.0**-23
+
+# An element whose float32 and float64 values differ by more than this share of the scale was not rounded but decided
+# differently: a coordinate on the edge of a cell fell to the other side. Rounding stays below 1e-5 in every case here.
+DIFFERENT_CELL = 1e-4
+# More such elements than this share would make the rule empty.
+DIFFERENT_CELL_SHARE = 0.02
