@@ -40,7 +40,12 @@ def outside(height: float, width: float) -> np.ndarray:
 def tiny(height: float, width: float) -> np.ndarray:
     """One pixel, less than a feature cell, and at the far corner."""
     return np.float32(
-        [[0, 10, 10, 10, 10], [0, 31.3, 17.6, 31.4, 17.7], [0, width - 1, height - 1, width - 1, height - 1], [0, 0, 0, 0, 0]]
+        [
+            [0, 10, 10, 10, 10],
+            [0, 31.3, 17.6, 31.4, 17.7],
+            [0, width - 1, height - 1, width - 1, height - 1],
+            [0, 0, 0, 0, 0],
+        ]
     )
 
 

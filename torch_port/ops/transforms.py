@@ -1,8 +1,8 @@
-"""What every operator of the library needs around its kernels: autograd, forward mode and vmap, all through `torch.ops.dcn`.
+"""What every operator needs around its kernels: autograd, forward mode and vmap, also through `torch.ops.dcn`.
 
-`torch.library.register_autograd` returns a silent zero tangent in forward mode, so operators register their own kernel
-for the Autograd key: it differentiates backwards through an `autograd.Function`, and forwards through a composite of
-differentiable PyTorch operations (or refuses).
+`torch.library.register_autograd` returns a silent zero tangent in forward mode and fails under `torch.func.grad`, so
+operators register their own kernel for the Autograd key: it differentiates backwards through an `autograd.Function`,
+and forwards through a composite of differentiable PyTorch operations.
 """
 
 from collections.abc import Callable
