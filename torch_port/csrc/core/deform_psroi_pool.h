@@ -74,14 +74,8 @@ DCN_HD int samples_inside(BinAxis<T> bin, int samples, int size) {
   return inside;
 }
 
-// The four corners, named row then column: `01` is the upper right.
-template <class T>
-struct Corners {
-  T v00, v01, v10, v11;
-};
-
 template <class S, class T>
-DCN_HD Corners<T> load_corners(const S* plane, int width, AxisSample<T> y, AxisSample<T> x) {
+DCN_HD FourCorners<T> load_corners(const S* plane, int width, AxisSample<T> y, AxisSample<T> x) {
   const int top = y.low * width, bottom = y.high * width;
   return {static_cast<T>(plane[top + x.low]), static_cast<T>(plane[top + x.high]),
           static_cast<T>(plane[bottom + x.low]), static_cast<T>(plane[bottom + x.high])};
@@ -89,24 +83,24 @@ DCN_HD Corners<T> load_corners(const S* plane, int width, AxisSample<T> y, AxisS
 
 // Weights of the four corners, and the sum in MXNet's order (down the left column, then the right one).
 template <class T>
-DCN_HD Corners<T> corner_weights(T fraction_y, T fraction_x) {
+DCN_HD FourCorners<T> corner_weights(T fraction_y, T fraction_x) {
   const T left = T(1) - fraction_x, upper = T(1) - fraction_y;
   return {product(left, upper), product(fraction_x, upper), product(left, fraction_y), product(fraction_x, fraction_y)};
 }
 
 template <class T>
-DCN_HD T interpolate(Corners<T> v, Corners<T> w) {
+DCN_HD T interpolate(FourCorners<T> v, FourCorners<T> w) {
   return total(total(total(product(w.v00, v.v00), product(w.v10, v.v10)), product(w.v01, v.v01)),
                product(w.v11, v.v11));
 }
 
 // Slope of the sample per feature pixel. Where low == high the corners are equal and it is exactly 0.
 template <class T>
-DCN_HD T slope_x(Corners<T> v, T fraction_y) {
+DCN_HD T slope_x(FourCorners<T> v, T fraction_y) {
   return total(product(v.v11 - v.v10, fraction_y), product(v.v01 - v.v00, T(1) - fraction_y));
 }
 template <class T>
-DCN_HD T slope_y(Corners<T> v, T fraction_x) {
+DCN_HD T slope_y(FourCorners<T> v, T fraction_x) {
   return total(product(v.v11 - v.v01, fraction_x), product(v.v10 - v.v00, T(1) - fraction_x));
 }
 

@@ -7,13 +7,7 @@
 #include <cmath>
 #include <cstdint>
 
-#ifndef DCN_HD
-#if defined(__CUDACC__)
-#define DCN_HD __host__ __device__ __forceinline__
-#else
-#define DCN_HD static inline __attribute__((always_inline))
-#endif
-#endif
+#include "core/bilinear.h"  // DCN_HD
 
 namespace dcn {
 

@@ -113,7 +113,7 @@ void grad_input(const DeformPsroiArrays<T>& a, int64_t begin, int64_t end) {
           const T grad = a.output[((roi * s.output_dim + channel) * s.pooled + row) * s.pooled + column] / count;
           T* plane = planes + group_cell<T>(column, s.pooled, s.group) * plane_size;
           for_each_sample(y_axis, x_axis, s.samples, s.height, s.width, [&](AxisSample<T> y, AxisSample<T> x) {
-            const Corners<T> w = corner_weights(y.fraction, x.fraction);
+            const FourCorners<T> w = corner_weights(y.fraction, x.fraction);
             T* top = plane + y.low * s.width;
             T* bottom = plane + y.high * s.width;
             top[x.low] += w.v00 * grad;

@@ -85,7 +85,7 @@ DCN_HD void for_each_lane_sample(const Lanes<T>& lanes, const DeformPsroiShape& 
     for (int ix = 0; ix < s.samples; ++ix) {
       for (int lane = 0; lane < COUNT; ++lane) {
         const AxisSample<T> x = axis_sample(BinAxis<T>{lanes.first_x[lane], c.step_x}, T(ix), s.width);
-        const Corners<T> v = {image[top[lane] + x.low], image[top[lane] + x.high], image[bottom[lane] + x.low],
+        const FourCorners<T> v = {image[top[lane] + x.low], image[top[lane] + x.high], image[bottom[lane] + x.low],
                               image[bottom[lane] + x.high]};
         f(lane, v, fraction_y[lane], x.fraction, inside_y[lane] & (x.inside ? 1 : 0));
       }
@@ -99,7 +99,7 @@ DCN_HD void pool_lanes(const Lanes<T>& lanes, const DeformPsroiShape& s, const R
   alignas(64) T sum[COUNT] = {};
   alignas(64) int count[COUNT] = {};
   for_each_lane_sample(lanes, s, c,
-                       [&](int lane, Corners<T> v, T fraction_y, T fraction_x, int inside)
+                       [&](int lane, FourCorners<T> v, T fraction_y, T fraction_x, int inside)
                            __attribute__((always_inline)) {
                              const T value = interpolate(v, corner_weights(fraction_y, fraction_x));
                              sum[lane] = total(sum[lane], inside ? value : T(0));
@@ -122,7 +122,7 @@ DCN_HD void slope_lanes(const Lanes<T>& lanes, const DeformPsroiShape& s, const 
                         LaneSlopes<T>& slopes) {
   LaneSlopes<T> sum;
   for_each_lane_sample(lanes, s, c,
-                       [&](int lane, Corners<T> v, T fraction_y, T fraction_x, int inside)
+                       [&](int lane, FourCorners<T> v, T fraction_y, T fraction_x, int inside)
                            __attribute__((always_inline)) {
                              const T dx = slope_x(v, fraction_y), dy = slope_y(v, fraction_x);
                              sum.x[lane] = total(sum.x[lane], inside ? dx : T(0));
