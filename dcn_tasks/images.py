@@ -1,0 +1,66 @@
+"""From an image file to the network's input (original `lib/utils/image.py`). Images are RGB uint8 [H, W, 3]."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from dcn_tasks.config import Config
+from dcn_tasks.errors import InputError
+
+MAX_PIXELS = 1 << 27  # a file that claims more is refused before it is decoded
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """An image file as RGB uint8 [H, W, 3]; EXIF orientation is ignored, as in the original.
+
+    Raises: InputError when the file is missing, too large, truncated or no image.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path) as header:
+            width, height = header.size
+            if width * height > MAX_PIXELS:
+                raise InputError(f"{path}: expected an image of at most {MAX_PIXELS} pixels, got {width}x{height}")
+            header.load()  # OpenCV fills the rest of a truncated JPEG with grey and says nothing
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: expected a whole image (JPEG, PNG ...), could not read it: {error}") from error
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise InputError(f"{path}: expected an image that OpenCV reads (JPEG, PNG ...)")
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def resize_scale(height: int, width: int, target: int, longest: int) -> float:
+    """The factor that brings the short side to `target` px, unless the long side would pass `longest` px."""
+    scale = target / min(height, width)
+    if np.round(scale * max(height, width)) > longest:
+        scale = longest / max(height, width)
+    return scale
+
+
+def to_network_input(image: np.ndarray, cfg: Config) -> tuple[np.ndarray, np.ndarray]:
+    """Resize, pad, subtract means, to planes.
+
+    Args: image: RGB uint8 [H, W, 3]; cfg: SCALES, network.PIXEL_MEANS (B, G, R) and IMAGE_STRIDE are read.
+    Returns: data [1, 3, h, w] float32, RGB planes of value - mean; im_info [1, 3] float32 = (h, w, scale), padding included.
+    Padding is added before the mean is subtracted, so it holds -mean, as in the original.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise InputError(f"to_network_input: expected RGB uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
+    target, longest = cfg.SCALES[0]
+    scale = resize_scale(image.shape[0], image.shape[1], target, longest)
+    if scale != 1:
+        image = cv2.resize(image, None, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    stride = cfg.network.IMAGE_STRIDE
+    if stride:
+        height, width = (-(-side // stride) * stride for side in image.shape[:2])
+        padded = np.zeros((height, width, 3), image.dtype)
+        padded[: image.shape[0], : image.shape[1]] = image
+        image = padded
+    means = np.asarray(cfg.network.PIXEL_MEANS, np.float64)[::-1]
+    data = (image.astype(np.float64) - means).transpose(2, 0, 1)[None].astype(np.float32)
+    return np.ascontiguousarray(data), np.array([[image.shape[0], image.shape[1], scale]], np.float32)

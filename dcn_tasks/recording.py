@@ -1,0 +1,121 @@
+"""A folder of named arrays with a manifest: who recorded them, from what, and the sha256 of every file.
+
+    manifest.json           {"format": 1, "recorded_by": ..., "about": {...}, "files": {"part.npz": {"sha256": ..., "arrays": {...}}}}
+    part.npz                arrays, by name; any number of parts
+
+Arrays are plain numbers (no objects, no pickle). Every file is written whole or not at all; the manifest last.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcn_tasks.errors import InputError
+from dcn_tasks.files import atomic_path
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Hexadecimal digest of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file: Any) -> str:  # Python 3.10
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+class RecordingWriter:
+    """Writes a recording part by part; `finish` writes the manifest, without which the folder is no recording.
+
+    Args:
+        folder: made if absent; an old manifest there is removed first.
+        recorded_by: e.g. "MXNet 1.9.1"; never call anything else that.
+        about: JSON-able facts: versions, config, seed, image size.
+    """
+
+    def __init__(self, folder: str | os.PathLike, recorded_by: str, about: Mapping[str, Any]):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / MANIFEST).unlink(missing_ok=True)
+        machine = {"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()}
+        self.manifest = {"format": FORMAT, "recorded_by": recorded_by, "about": {**machine, **about}, "files": {}}
+
+    def part(self, name: str, arrays: Mapping[str, np.ndarray], *, compress: bool = False) -> None:
+        """Write arrays as `name`.npz. Names of arrays may hold any character but a NUL."""
+        path = self.folder / f"{name}.npz"
+        numbered = {f"a{index}": np.ascontiguousarray(array) for index, array in enumerate(arrays.values())}
+        for array_name, array in arrays.items():
+            if np.asarray(array).dtype.kind not in "fiub":
+                raise TypeError(f"recording {name}: {array_name}: expected numbers, got {np.asarray(array).dtype}")
+        with atomic_path(path) as temporary:
+            (np.savez_compressed if compress else np.savez)(temporary, **numbered)
+        self.manifest["files"][path.name] = {
+            "sha256": sha256(path),
+            "arrays": dict(zip(arrays, numbered, strict=True)),
+        }
+
+    def finish(self) -> None:
+        with atomic_path(self.folder / MANIFEST) as temporary:
+            temporary.write_text(json.dumps(self.manifest, indent=1))
+
+
+class Recording:
+    """Reads a recording, checking each file's sha256 before its first use.
+
+    Raises: InputError for a folder without manifest, a file that is missing, changed or not as the manifest says.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = Path(folder)
+        try:
+            self.manifest = json.loads((self.folder / MANIFEST).read_text())
+            self.recorded_by: str = self.manifest["recorded_by"]
+            self.about: dict[str, Any] = self.manifest["about"]
+            files = self.manifest["files"]
+            self.place = {name: (file, key) for file, entry in files.items() for name, key in entry["arrays"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{folder}: expected a recording ({MANIFEST} and .npz files): {error!r}") from error
+        if self.manifest.get("format") != FORMAT:
+            raise InputError(f"{folder}: expected recording format {FORMAT}, got {self.manifest.get('format')!r}")
+        if bad := [file for file in files if Path(file).name != file]:
+            raise InputError(f"{folder}: the manifest names files outside the folder: {bad}")
+        self.checked: set[str] = set()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.place
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.place)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """One array, read from disk. Raises: KeyError for a name that was not recorded."""
+        file, key = self.place[name]
+        path = self.folder / file
+        try:
+            if file not in self.checked:
+                if (found := sha256(path)) != self.manifest["files"][file]["sha256"]:
+                    raise InputError(f"{path}: changed since it was recorded (sha256 {found[:12]}...): record it again")
+                self.checked.add(file)
+            with np.load(path, allow_pickle=False) as archive:
+                return archive[key]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path}: not as its manifest says: {error}") from error
+
+    def part(self, name: str) -> dict[str, np.ndarray]:
+        """All arrays of one part."""
+        return {array: self[array] for array, (file, _) in self.place.items() if file == f"{name}.npz"}

@@ -1,0 +1,43 @@
+"""The six numbers that the original prints while training (`core/metric.py`), from the training graph's outputs."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+EPSILON = 1e-14
+
+
+def accuracy(prob: np.ndarray, labels: np.ndarray) -> float:
+    """prob: [N, C]; labels: [N], -1 = ignored."""
+    kept = labels != -1
+    return float((prob[kept].argmax(axis=1) == labels[kept]).mean()) if kept.any() else 0.0
+
+
+def log_loss(prob: np.ndarray, labels: np.ndarray) -> float:
+    """Mean -log p(label) over the labels that are not -1."""
+    rows = np.flatnonzero(labels != -1)
+    picked = prob[rows, labels[rows].astype(int)].astype(np.float64) + EPSILON
+    return float(-np.log(picked).mean()) if len(rows) else 0.0
+
+
+def all_metrics(outputs: Mapping[str, np.ndarray], rpn_label: np.ndarray) -> dict[str, float]:
+    """RPNAcc, RPNLogLoss, RPNL1Loss, RCNNAcc, RCNNLogLoss, RCNNL1Loss.
+
+    Args:
+        outputs: of the training graph: rpn_cls_prob [1, 2, A*H, W], rpn_bbox_loss [1, 4A, H, W], cls_prob [1, R, C],
+            bbox_loss [1, R, 4K], label [1, R]. L1 losses are the graph's, already divided by their batch size.
+        rpn_label: [1, A*H*W].
+    """
+    rpn_prob = outputs["rpn_cls_prob"]
+    rpn_prob = rpn_prob.reshape(2, -1).T
+    rpn_labels = rpn_label.reshape(-1)
+    prob = outputs["cls_prob"].reshape(-1, outputs["cls_prob"].shape[-1])
+    labels = outputs["label"].reshape(-1)
+    return {
+        "RPNAcc": accuracy(rpn_prob, rpn_labels),
+        "RPNLogLoss": log_loss(rpn_prob, rpn_labels),
+        "RPNL1Loss": float(outputs["rpn_bbox_loss"].astype(np.float64).sum()),
+        "RCNNAcc": accuracy(prob, labels),
+        "RCNNLogLoss": log_loss(prob, labels),
+        "RCNNL1Loss": float(outputs["bbox_loss"].astype(np.float64).sum()),
+    }
