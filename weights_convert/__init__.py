@@ -1,7 +1,31 @@
-"""MXNet parameter files and graphs in, PyTorch weights out, and back; needs NumPy, never MXNet."""
+"""MXNet parameter files and graphs in, PyTorch weights out, and back; needs NumPy and PyTorch, never MXNet."""
 
 from weights_convert.arrays import Params, Sparse
+from weights_convert.convert import Converted, convert_params, to_mxnet, to_torch
+from weights_convert.graph import Graph, Node, load_symbol
 from weights_convert.load import load_params
+from weights_convert.rules import RULES_VERSION, RuleSet, node_map, nodes_without_counterpart, rules_for
 from weights_convert.save import save_params
+from weights_convert.weights_file import WeightsFile, load_weights, save_weights
 
-__all__ = ["Params", "Sparse", "load_params", "save_params"]
+__all__ = [
+    "RULES_VERSION",
+    "Converted",
+    "Graph",
+    "Node",
+    "Params",
+    "RuleSet",
+    "Sparse",
+    "WeightsFile",
+    "convert_params",
+    "load_params",
+    "load_symbol",
+    "load_weights",
+    "node_map",
+    "nodes_without_counterpart",
+    "rules_for",
+    "save_params",
+    "save_weights",
+    "to_mxnet",
+    "to_torch",
+]

@@ -1,0 +1,1 @@
+"""The `dcn` command: one module per subcommand, imported only when it is called."""

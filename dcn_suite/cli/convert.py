@@ -1,0 +1,165 @@
+"""`dcn convert`: an MXNet checkpoint to a folder for PyTorch, and such a folder back to MXNet."""
+
+import argparse
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+from pathlib import Path
+
+from dcn_suite.cli.output import note, print_json, print_table, staged_folder
+from dcn_tasks.config import Config, dump, load_config, to_plain
+from dcn_tasks.errors import InputError
+from weights_convert import (
+    RULES_VERSION,
+    convert_params,
+    load_params,
+    load_weights,
+    save_params,
+    save_weights,
+    to_mxnet,
+)
+
+WEIGHTS, CONFIG, PARITY = "model.safetensors", "config.yaml", "parity.json"
+PACKAGES = ("dcn-port", "torch", "numpy", "safetensors")
+EXAMPLES = """examples:
+  dcn convert rfcn_dcn_voc-0007.params --config rfcn/resnet_v1_101_voc0712_rfcn_dcn_end2end_ohem -o converted --verify
+  dcn convert converted --to mxnet -o back/rfcn_dcn_voc"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "convert",
+        help="MXNet .params to PyTorch .safetensors, and back",
+        description="Converts a checkpoint of the R-FCN family. Every array of the file and of the network is "
+        "accounted for, and every file is read back and compared bit for bit. MXNet is needed only for --verify and "
+        "for the graph of --to mxnet.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "source", type=Path, metavar="FILE|DIR", help="a .params file; with --to mxnet a converted folder"
+    )
+    parser.add_argument("--config", help="YAML path, or a name under configs/ without suffix")
+    parser.add_argument("--to", choices=("torch", "mxnet"), default="torch", help="which way (default: torch)")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR|PREFIX", help="where to write")
+    parser.add_argument("--verify", action="store_true", help="run both frameworks and compare layer by layer")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.to == "mxnet":
+        if args.verify:
+            raise InputError("--verify goes with a conversion to PyTorch; leave it out with --to mxnet")
+        result = convert_to_mxnet(args.source, args.config, args.out)
+        holds = True
+    else:
+        if args.config is None:
+            raise InputError(f"--config is needed to convert {args.source}: a YAML path or a name under configs/")
+        result = convert_to_torch(args.source, args.config, args.out, args.verify)
+        holds = result["parity"]["verdict"] != "does not hold"
+    for sentence in result["notes"]:
+        note(sentence)
+    if args.json:
+        print_json(result)
+    else:
+        rows = [[key, value] for key, value in result.items() if key not in ("notes", "parity")]
+        verdict = [["parity", result["parity"]["verdict"]]] if "parity" in result else []
+        print_table(f"dcn convert {args.source}", ("what", "result"), rows + verdict)
+    return 0 if holds else 1
+
+
+def convert_to_torch(source: Path, config: str, out: Path, verify: bool) -> dict:
+    """Writes OUT/model.safetensors, config.yaml and parity.json, all or none."""
+    cfg = load_config(config)
+    params = load_params(source)
+    converted = convert_params(params, cfg, source=str(source))
+    metadata = {
+        "format": "pt",
+        "source": source.name,
+        "source_sha256": sha256(source),
+        "rules_version": RULES_VERSION,
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES if installed(name)},
+        "config_name": str(config),
+        "config": to_plain(cfg),
+        "fresh": converted.fresh,
+        "dropped": converted.dropped,
+        "notes": converted.notes,
+    }
+    with staged_folder(out) as staging:
+        save_weights(staging / WEIGHTS, converted.tensors(), metadata)
+        (staging / CONFIG).write_text(dump(cfg), encoding="utf-8")
+        parity = verified(params, cfg, staging) if verify else not_verified("--verify was not given")
+        (staging / PARITY).write_text(json.dumps(parity, indent=2) + "\n", encoding="utf-8")
+    return {
+        "out": str(out),
+        "tensors": len(converted.state),
+        "normalised copies for training": len(converted.train),
+        "initialised fresh": len(converted.fresh),
+        "left out": len(converted.dropped),
+        "parity": parity,
+        "notes": converted.notes,
+    }
+
+
+def not_verified(why: str) -> dict:
+    return {"verdict": "not verified", "why": why}
+
+
+def verified(params: object, cfg: Config, staging: Path) -> dict:
+    """What `dcn_suite.parity.verify` says of the converted weights; "not verified", with the reason, where it can't."""
+    from dcn_suite import parity
+
+    if not hasattr(parity, "verify"):
+        return not_verified("this build has no dcn_suite.parity.verify")
+    if importlib.util.find_spec("mxnet") is None:
+        return not_verified("MXNet is not installed: pip install 'dcn-port[mxnet]' (Python 3.8 to 3.11)")
+    return parity.verify(params, cfg, staging / WEIGHTS)
+
+
+def convert_to_mxnet(source: Path, config: str | None, prefix: Path) -> dict:
+    """Writes PREFIX-0000.params, and PREFIX-symbol.json where MXNet is installed."""
+    if not source.is_dir():
+        raise InputError(f"{source}: expected a folder that `dcn convert` wrote (with {WEIGHTS}); got no folder")
+    weights = load_weights(source / WEIGHTS)
+    cfg = load_config(config or str(source / CONFIG))
+    params = to_mxnet(weights.tensors(), cfg)
+    file = prefix.parent / f"{prefix.name}-0000.params"
+    graph = prefix.parent / f"{prefix.name}-symbol.json"
+    notes = list(json.loads(weights.metadata.get("notes", "[]")))
+    with staged_folder_of(prefix) as staging:
+        save_params(staging / file.name, params)
+        if importlib.util.find_spec("mxnet") is None:
+            notes.append(f"{graph.name} is not written: MXNet, which makes the graph, is not installed")
+        else:
+            from mxnet_ref import build_symbol
+
+            build_symbol(cfg, is_train=False).save(str(staging / graph.name))
+    written = [str(path) for path in (file, graph) if path.exists()]
+    return {"written": ", ".join(written), "arg": len(params.arg), "aux": len(params.aux), "notes": notes}
+
+
+def staged_folder_of(prefix: Path):
+    """The folder that PREFIX names files in, staged."""
+    return staged_folder(prefix.parent)
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else digest(file)
+
+
+def digest(file: object) -> str:
+    total = hashlib.sha256()
+    while block := file.read(1 << 20):  # type: ignore[attr-defined]
+        total.update(block)
+    return total.hexdigest()
+
+
+def installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

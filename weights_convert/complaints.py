@@ -1,0 +1,74 @@
+"""What is wrong with a checkpoint for a configuration, in sentences, and which configuration would fit."""
+
+from collections.abc import Mapping
+
+from dcn_tasks.config import config_names, load_config
+from dcn_tasks.errors import InputError
+from dcn_tasks.network import NetworkSpec
+from weights_convert.arrays import Array
+from weights_convert.rules.rule_set import Account, RuleSet, account_for, rules_for
+
+SHOWN = 4  # sentences of each kind; a wrong depth alone makes hundreds
+
+
+def complain(source: str, account: Account, rules: RuleSet, arrays: Mapping[str, tuple[str, Array]]) -> str:
+    """One line for each problem (the first few of each kind) and one with the remedy."""
+    lines = [
+        *some([mismatch_sentence(*each, rules.spec) for each in sorted(account.mismatched, key=telling)]),
+        *some([f"{entry.mxnet}: expected {list(entry.shape)}, the file does not have it" for entry in account.missing]),
+        *some([f"{name} {list(shape)}: the network has no place for it" for name, shape in account.foreign]),
+        *some([f"{name}: expected floating point, got {kind}" for name, kind in account.untyped]),
+        *some([f"{absent}: missing, though {present} is there" for absent, present in account.halves]),
+    ]
+    total = len(account.mismatched) + len(account.missing) + len(account.foreign)
+    total += len(account.untyped) + len(account.halves)
+    heading = f"{source}: does not fit the network of this config ({describe(rules.spec)}), {total} arrays differ:"
+    return "\n  ".join([heading, *lines, remedy(arrays, account, rules)])
+
+
+def some(sentences: list[str]) -> list[str]:
+    rest = len(sentences) - SHOWN
+    return sentences[:SHOWN] + ([f"... and {rest} more of this kind"] if rest > 0 else [])
+
+
+def telling(mismatch: tuple[str, tuple[int, ...], tuple[int, ...]]) -> tuple[bool, bool]:
+    """Sorts the array that tells the number of classes first, then weights before biases."""
+    return mismatch[0] != "rfcn_cls_weight", len(mismatch[1]) == 1
+
+
+def mismatch_sentence(name: str, got: tuple[int, ...], wanted: tuple[int, ...], spec: NetworkSpec) -> str:
+    sentence = f"{name}: file has {list(got)}, the network wants {list(wanted)}"
+    bins = spec.pooled_size**2
+    maps_per_class = {"rfcn_cls_weight": bins, "rfcn_cls_offset_t_weight": 2 * bins}.get(name)
+    if maps_per_class and got and got[0] % maps_per_class == 0:
+        sentence += f": {got[0] // maps_per_class} classes there, {spec.num_classes} here"
+    return sentence
+
+
+def describe(spec: NetworkSpec) -> str:
+    kind = "deformable R-FCN" if spec.deform_conv_units or spec.deform_roi_pooling else "R-FCN"
+    return f"{kind}, units {'-'.join(map(str, spec.units))}, {spec.num_classes} classes, {spec.num_anchors} anchors"
+
+
+def remedy(arrays: Mapping[str, tuple[str, Array]], account: Account, rules: RuleSet) -> str:
+    fitting = fitting_configs(arrays)
+    if fitting:
+        return f"the file fits: --config {' or '.join(fitting)}"
+    if account.missing and not account.mismatched and not account.foreign:
+        return "no config of this package fits: is it a whole checkpoint? Fetch it again, or give a config of your own"
+    return "no config of this package fits: give a config of your own (NUM_CLASSES, network.*, symbol) that does"
+
+
+def fitting_configs(arrays: Mapping[str, tuple[str, Array]]) -> list[str]:
+    """Names of the package's configurations whose network takes exactly these arrays, backbone files aside."""
+    found = {name: (state, tuple(array.shape), "f") for name, (state, array) in arrays.items()}
+    fitting = []
+    for name in config_names():
+        try:
+            rules = rules_for(load_config(name))
+        except InputError:  # a family without rules
+            continue
+        account = account_for(found, rules)
+        if account.holds and not account.backbone_only:
+            fitting.append(name)
+    return fitting

@@ -1,0 +1,67 @@
+"""The repeated parts of a network, as bindings for the patterns of the rules."""
+
+from dcn_tasks.errors import InputError
+from dcn_tasks.network import NetworkSpec
+from weights_convert.rules.rule import Binding, Scopes
+
+EXPANSION = 4  # a bottleneck's output channels over its width
+TAPS = 3 * 3
+BRANCHES = {1: ("a", 1), 2: ("b", 3), 3: ("c", 1)}  # convolution k of a unit: letter of branch2, side of its kernel
+
+
+def scopes_of(spec: NetworkSpec) -> Scopes:
+    """Bindings by scope: network, deformable_head, unit, convolution, projection, deformable_unit.
+
+    Fields of a unit: `stage` 2..5, `unit` "3b1" as in MXNet's names, `i` its place in the stage from 0; of a convolution
+    also `k` 1..3, `letter` a..c, and the integers `out`, `in`, `kernel`.
+    """
+    units: list[Binding] = []
+    convolutions: list[Binding] = []
+    channels = spec.base_width
+    for stage in (2, 3, 4, 5):
+        width = spec.base_width * 2 ** (stage - 2)
+        for i, unit in enumerate(spec.unit_names(stage)):
+            names: dict[str, int | str] = {"stage": stage, "unit": unit, "i": i}
+            outside = EXPANSION * width
+            widths = {1: (width, channels), 2: (width, width), 3: (outside, width)}
+            for k, (letter, kernel) in BRANCHES.items():
+                out, into = widths[k]
+                convolutions.append(names | {"k": k, "letter": letter, "kernel": kernel, "out": out, "in": into})
+            offsets = 2 * TAPS * spec.num_deformable_group
+            units.append(names | {"out": outside, "in": channels, "width": width, "offsets": offsets})
+            channels = outside
+    head = head_binding(spec)
+    known = [f"res{unit['unit']}" for unit in units]
+    unknown = [unit for unit in spec.deform_conv_units if unit not in known]
+    if unknown:
+        raise InputError(
+            f"network.DEFORM_CONV_UNITS: expected units of this backbone ({known[0]} to {known[-1]}), got "
+            f"{', '.join(unknown)}"
+        )
+    return {
+        "network": [head],
+        "deformable_head": [head] if spec.deform_roi_pooling else [],
+        "unit": units,
+        "convolution": convolutions,
+        "projection": [unit for unit in units if unit["i"] == 0],
+        "deformable_unit": [unit for unit in units if f"res{unit['unit']}" in spec.deform_conv_units],
+    }
+
+
+def head_binding(spec: NetworkSpec) -> Binding:
+    """Channel counts outside the units. cls_maps, for example: one map per bin and class."""
+    bins = spec.pooled_size**2
+    return {
+        "image": 3,
+        "stem": spec.base_width,
+        "stage4": 16 * spec.base_width,
+        "stage5": 32 * spec.base_width,
+        "rpn": spec.rpn_width,
+        "rpn_scores": 2 * spec.num_anchors,
+        "rpn_boxes": 4 * spec.num_anchors,
+        "head": spec.head_width,
+        "cls_maps": bins * spec.num_classes,
+        "bbox_maps": bins * 4 * spec.num_reg_classes,
+        "cls_offset_maps": 2 * bins * spec.num_classes,
+        "bbox_offset_maps": 2 * bins,
+    }

@@ -1,0 +1,25 @@
+"""NumPy arrays to PyTorch tensors and back, bit for bit, bfloat16 included."""
+
+import numpy as np
+import torch
+
+from weights_convert.dtypes import BFLOAT16
+
+
+def to_tensor(array: np.ndarray) -> torch.Tensor:
+    """A tensor with its own memory (the array may be a view of a file) and the array's dtype and bits."""
+    owned = np.array(array, order="C", copy=True)
+    if owned.dtype.byteorder == ">":
+        owned = owned.astype(owned.dtype.newbyteorder("="))
+    if owned.dtype == BFLOAT16:
+        return torch.from_numpy(owned.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(owned)
+
+
+def to_array(tensor: torch.Tensor) -> np.ndarray:
+    """A read-only array [*shape] with the tensor's dtype and bits."""
+    tensor = tensor.detach().cpu().contiguous()
+    array = tensor.view(torch.int16).numpy().view(BFLOAT16) if tensor.dtype == torch.bfloat16 else tensor.numpy()
+    array = array.view()
+    array.setflags(write=False)
+    return array
