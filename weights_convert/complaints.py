@@ -11,19 +11,29 @@ from weights_convert.rules.rule_set import Account, RuleSet, account_for, rules_
 SHOWN = 4  # sentences of each kind; a wrong depth alone makes hundreds
 
 
-def complain(source: str, account: Account, rules: RuleSet, arrays: Mapping[str, tuple[str, Array]]) -> str:
-    """One line for each problem (the first few of each kind) and one with the remedy."""
-    lines = [
-        *some([mismatch_sentence(*each, rules.spec) for each in sorted(account.mismatched, key=telling)]),
-        *some([f"{entry.mxnet}: expected {list(entry.shape)}, the file does not have it" for entry in account.missing]),
-        *some([f"{name} {list(shape)}: the network has no place for it" for name, shape in account.foreign]),
-        *some([f"{name}: expected floating point, got {kind}" for name, kind in account.untyped]),
-        *some([f"{absent}: missing, though {present} is there" for absent, present in account.halves]),
+class Misfit(InputError):
+    """A file that does not fit a configuration. `problems`: one sentence for every array, none left out."""
+
+    def __init__(self, message: str, problems: list[str]) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+
+def misfit(source: str, account: Account, rules: RuleSet, arrays: Mapping[str, tuple[str, Array]]) -> Misfit:
+    """The exception whose message has the first few problems of each kind and the remedy."""
+    kinds = [
+        [mismatch_sentence(*each, rules.spec) for each in sorted(account.mismatched, key=telling)],
+        [f"{entry.mxnet}: expected {list(entry.shape)}, the file does not have it" for entry in account.missing],
+        [f"{name} {list(shape)}: the network has no place for it" for name, shape in account.foreign],
+        [f"{name}: expected floating point, got {kind}" for name, kind in account.untyped],
+        [f"{absent}: missing, though {present} is there" for absent, present in account.halves],
     ]
-    total = len(account.mismatched) + len(account.missing) + len(account.foreign)
-    total += len(account.untyped) + len(account.halves)
-    heading = f"{source}: does not fit the network of this config ({describe(rules.spec)}), {total} arrays differ:"
-    return "\n  ".join([heading, *lines, remedy(arrays, account, rules)])
+    problems = [sentence for sentences in kinds for sentence in sentences]
+    heading = (
+        f"{source}: does not fit the network of this config ({describe(rules.spec)}), {len(problems)} arrays differ:"
+    )
+    lines = [line for sentences in kinds for line in some(sentences)]
+    return Misfit("\n  ".join([heading, *lines, remedy(arrays, account)]), problems)
 
 
 def some(sentences: list[str]) -> list[str]:
@@ -50,7 +60,7 @@ def describe(spec: NetworkSpec) -> str:
     return f"{kind}, units {'-'.join(map(str, spec.units))}, {spec.num_classes} classes, {spec.num_anchors} anchors"
 
 
-def remedy(arrays: Mapping[str, tuple[str, Array]], account: Account, rules: RuleSet) -> str:
+def remedy(arrays: Mapping[str, tuple[str, Array]], account: Account) -> str:
     fitting = fitting_configs(arrays)
     if fitting:
         return f"the file fits: --config {' or '.join(fitting)}"

@@ -9,7 +9,7 @@ import torch
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from weights_convert.arrays import Array, Params, Sparse
-from weights_convert.complaints import complain
+from weights_convert.complaints import SHOWN, misfit
 from weights_convert.dtypes import BFLOAT16
 from weights_convert.rules.rule import TEST_SUFFIX, TRAIN_PREFIX
 from weights_convert.rules.rule_set import Account, RuleSet, account_for, rules_for
@@ -41,14 +41,14 @@ def convert_params(params: Params, cfg: Config, *, source: str = "params") -> Co
 
     Args:
         source: what to call the parameters in messages, for example the file's path.
-    Raises: InputError with one sentence for every missing, foreign or misshapen array, and, where another
-        configuration of this package fits the file, its name.
+    Raises: Misfit (an InputError) with one sentence for every missing, foreign or misshapen array in `problems`, the
+        first of them in its message, and, where another configuration of this package fits the file, its name.
     """
     rules = rules_for(cfg)
     arrays = by_name(params, source)
     account = account_for({name: (state, tuple(a.shape), kind(a)) for name, (state, a) in arrays.items()}, rules)
     if not account.holds:
-        raise InputError(complain(source, account, rules, arrays))
+        raise misfit(source, account, rules, arrays)
     values = {name: dense(arrays[name][1]) for name in account.matched}
     state, train = {}, {}
     for name, entry in rules.entries.items():
@@ -105,9 +105,8 @@ def to_mxnet(state: Mapping[str, torch.Tensor | np.ndarray], cfg: Config) -> Par
     rules = rules_for(cfg)
     problems = torch_problems(state, rules)
     if problems:
-        raise InputError(
-            "to_mxnet: " + "; ".join(problems[:8]) + (f"; and {len(problems) - 8} more" if problems[8:] else "")
-        )
+        rest = f"; and {len(problems) - SHOWN} more" if problems[SHOWN:] else ""
+        raise InputError("to_mxnet: " + "; ".join(problems[:SHOWN]) + rest)
     arg: dict[str, Array] = {}
     aux: dict[str, Array] = {}
     copies: dict[str, Array] = {}

@@ -12,7 +12,9 @@ from weights_convert.byte_cursor import AGAIN, map_file
 MAX_JSON_BYTES = 256 << 20  # the largest real graphs have 2 MB
 BEFORE_ATTRS = 800  # files without a version are taken as 0.8.0, as MXNet does
 AUX_IN_JSON = 900  # before 0.9.0, auxiliary states are not in the file
-AUX_STATES = {name: ("moving_mean", "moving_var") for name in ("BatchNorm", "BatchNorm_v1", "CuDNNBatchNorm")}
+AUX_STATES: dict[str, tuple[str, ...]] = {
+    name: ("moving_mean", "moving_var") for name in ("BatchNorm", "BatchNorm_v1", "CuDNNBatchNorm")
+}
 AUX_STATES["IdentityAttachKLSparseReg"] = ("moving_avg",)
 # Written without underscores before 0.9; today's files have them.
 HIDDEN_KEYS = ("ctx_group", "lr_mult", "wd_mult", "force_mirroring", "mirror_stage")

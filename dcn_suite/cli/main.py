@@ -96,6 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if missing not in REMEDIES:
             raise
         return complain(wanted, REMEDIES[missing])
+    except ImportError as error:  # the native library is not built; its message says how
+        return complain(wanted, str(error))
     except KeyboardInterrupt:
         complain(wanted, "interrupted; nothing half-written is left")
         return INTERRUPTED

@@ -12,8 +12,8 @@ BRANCHES = {1: ("a", 1), 2: ("b", 3), 3: ("c", 1)}  # convolution k of a unit: l
 def scopes_of(spec: NetworkSpec) -> Scopes:
     """Bindings by scope: network, deformable_head, unit, convolution, projection, deformable_unit.
 
-    Fields of a unit: `stage` 2..5, `unit` "3b1" as in MXNet's names, `i` its place in the stage from 0; of a convolution
-    also `k` 1..3, `letter` a..c, and the integers `out`, `in`, `kernel`.
+    Fields of a unit: `stage` 2..5, `unit` "3b1" as in MXNet's names, `i` its place in the stage from 0; of a
+    convolution also `k` 1..3, `letter` a..c, and the integers `out`, `in`, `kernel`.
     """
     units: list[Binding] = []
     convolutions: list[Binding] = []

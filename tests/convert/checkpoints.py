@@ -1,0 +1,36 @@
+"""Made-up checkpoints of any network of the family: every array different, so that no two can be mixed up."""
+
+import numpy as np
+
+from dcn_tasks.config import Config, load_config
+from weights_convert import Params, rules_for
+
+NARROW = {"plain": "demo/narrow_rfcn", "deformable": "demo/narrow_rfcn_dcn"}
+VOC_DCN = "rfcn/resnet_v1_101_voc0712_rfcn_dcn_end2end_ohem"
+VOC = "rfcn/resnet_v1_101_voc0712_rfcn_end2end_ohem"
+COCO_DCN = "rfcn/resnet_v1_101_coco_trainval_rfcn_dcn_end2end_ohem"
+
+
+def narrow(kind: str = "deformable") -> Config:
+    return load_config(NARROW[kind])
+
+
+def made_up(cfg: Config, *, test_copies: bool = True, seed: int = 0) -> Params:
+    """Arrays with the shapes of the rules, random bits in every one (NaNs aside)."""
+    rng = np.random.default_rng(seed)
+    params = Params()
+    for name, entry in rules_for(cfg).file_names().items():
+        if name.endswith("_test") and not test_copies:
+            continue
+        target = params.aux if entry.state == "aux" else params.arg
+        target[name] = rng.standard_normal(entry.shape, dtype=np.float32)
+    return params
+
+
+def empty_like(cfg: Config) -> Params:
+    """The same without memory: broadcast zeros, for networks of full size whose values do not matter."""
+    params = Params()
+    for name, entry in rules_for(cfg).file_names().items():
+        target = params.aux if entry.state == "aux" else params.arg
+        target[name] = np.broadcast_to(np.float32(0), entry.shape)
+    return params
