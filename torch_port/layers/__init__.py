@@ -1,0 +1,30 @@
+"""Building blocks: deformable layers, RoI poolings, and the dense layers that follow MXNet's conventions."""
+
+from torch_port.layers.batch_norm import BatchNorm
+from torch_port.layers.deform_conv import (
+    DeformConv2d,
+    DeformConv2dPack,
+    ModulatedDeformConv2d,
+    ModulatedDeformConv2dPack,
+)
+from torch_port.layers.elementwise import Add, ChannelSoftmax
+from torch_port.layers.pooling import CeilMaxPool, GlobalAverage
+from torch_port.layers.proposal import Proposal, ProposalLimits
+from torch_port.layers.roi_pooling import DeformPSRoIPool, PSRoIPool, RoIPool
+
+__all__ = [
+    "Add",
+    "BatchNorm",
+    "CeilMaxPool",
+    "ChannelSoftmax",
+    "DeformConv2d",
+    "DeformConv2dPack",
+    "DeformPSRoIPool",
+    "GlobalAverage",
+    "ModulatedDeformConv2d",
+    "ModulatedDeformConv2dPack",
+    "PSRoIPool",
+    "Proposal",
+    "ProposalLimits",
+    "RoIPool",
+]

@@ -1,0 +1,36 @@
+"""Arithmetic steps that are nodes of the original graphs, as modules, so that hooks see their inputs and outputs."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Add(nn.Module):
+    """a + b, the residual sum of two tensors of one shape. Source: MXNet broadcast_add."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return a + b
+
+
+class ChannelSoftmax(nn.Module):
+    """Softmax over `classes` groups of channels.
+
+    Channel c*A + a holds class c of anchor a: [N, classes*A, H, W] -> the same shape, where the values of one anchor at
+    one position sum to 1. With classes=None all channels compete, for [N, C] or [N, C, H, W].
+
+    Args:
+        classes: number of classes that compete; None: as many as there are channels.
+    Source: MXNet SoftmaxActivation(mode="channel") between the two reshapes (0, classes, -1, 0) and (0, channels, -1, 0).
+    """
+
+    def __init__(self, classes: int | None = None):
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.classes is None:
+            return torch.softmax(input, dim=1)
+        grouped = input.unflatten(1, (self.classes, -1))
+        return torch.softmax(grouped, dim=1).flatten(1, 2)
+
+    def extra_repr(self) -> str:
+        return "" if self.classes is None else f"classes={self.classes}"

@@ -1,0 +1,8 @@
+"""Whole networks."""
+
+from torch_port.models.build import build_network
+from torch_port.models.detect import Detector
+from torch_port.models.replay import ReplayReport, replaying
+from torch_port.models.rfcn import RFCN, TrainingOutputs
+
+__all__ = ["RFCN", "Detector", "ReplayReport", "TrainingOutputs", "build_network", "replaying"]

@@ -1,0 +1,5 @@
+"""Networks that turn an image into feature maps."""
+
+from torch_port.models.backbone.resnet import Bottleneck, ResNet
+
+__all__ = ["Bottleneck", "ResNet"]

@@ -1,0 +1,134 @@
+"""ResNet-v1 in the Caffe layout, with a dilated last stage and deformable units."""
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+from torch_port.layers import Add, BatchNorm, CeilMaxPool, DeformConv2d
+
+EXPANSION = 4  # a bottleneck's output channels over its width
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 convolutions and a shortcut: [N, C, H, W] -> [N, 4*width, H/stride, W/stride].
+
+    The stride stands on the first 1x1 convolution and on the shortcut (torchvision puts it on the 3x3). A unit whose
+    shape does not change has no `shortcut`; a deformable one has `offset_conv`, zero-initialised, and a deformable
+    conv2 in place of the plain one, with the same weight.
+
+    Args:
+        in_channels: C. width: channels between the convolutions.
+        stride: of the unit. dilation: of the 3x3 convolution (and of the offset convolution), in pixels.
+        projects: whether the shortcut has a convolution.
+        offset_groups: G, number of channel groups with offsets of their own; 0 for a plain unit.
+        use_global_stats: frozen batch normalisation.
+    Source: the original's res{2..5}{a,b,...} units.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        projects: bool = False,
+        offset_groups: int = 0,
+        use_global_stats: bool = True,
+    ):
+        super().__init__()
+
+        def normalisation(channels: int) -> BatchNorm:
+            return BatchNorm(channels, eps=1e-5, use_global_stats=use_global_stats)
+
+        out_channels = EXPANSION * width
+        self.conv1 = nn.Conv2d(in_channels, width, 1, stride, bias=False)
+        self.bn1 = normalisation(width)
+        self.relu1 = nn.ReLU()
+        geometry = {"padding": dilation, "dilation": dilation}
+        if offset_groups:
+            self.offset_conv = nn.Conv2d(width, 2 * 3 * 3 * offset_groups, 3, **geometry)
+            self.conv2 = DeformConv2d(width, width, 3, offset_groups=offset_groups, border="clamp", **geometry)
+        else:
+            self.offset_conv = None
+            self.conv2 = nn.Conv2d(width, width, 3, bias=False, **geometry)
+        self.bn2 = normalisation(width)
+        self.relu2 = nn.ReLU()
+        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
+        self.bn3 = normalisation(out_channels)
+        self.shortcut = None
+        if projects:
+            projection = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(OrderedDict(conv=projection, bn=normalisation(out_channels)))
+        self.add = Add()
+        self.relu3 = nn.ReLU()
+
+    def forward(self, input: Tensor) -> Tensor:
+        identity = input if self.shortcut is None else self.shortcut(input)
+        hidden = self.relu1(self.bn1(self.conv1(input)))
+        if self.offset_conv is None:
+            hidden = self.conv2(hidden)
+        else:
+            hidden = self.conv2(hidden, self.offset_conv(hidden))
+        hidden = self.relu2(self.bn2(hidden))
+        return self.relu3(self.add(identity, self.bn3(self.conv3(hidden))))
+
+
+class ResNet(nn.Module):
+    """Stem and stages 2 to 5, total stride 16: image -> the maps of stage 4 and stage 5.
+
+    Stage 5 keeps stage 4's resolution and dilates its 3x3 convolutions by 2 instead.
+
+    Args:
+        units: number of bottlenecks in stages 2, 3, 4, 5; (3, 4, 23, 3) is ResNet-101.
+        base_width: channels of the stem; stage s has width base_width * 2**(s - 2).
+        deformable: (stage, 0-based unit index) of every deformable unit.
+        offset_groups: G of the deformable units.
+        use_global_stats: frozen batch normalisation.
+    Source: the original's get_resnet_v1_conv4 and _conv5; `layers/*.txt` of the specification, node by node.
+    """
+
+    def __init__(
+        self,
+        units: tuple[int, int, int, int] = (3, 4, 23, 3),
+        *,
+        base_width: int = 64,
+        deformable: frozenset[tuple[int, int]] = frozenset(),
+        offset_groups: int = 4,
+        use_global_stats: bool = True,
+    ):
+        super().__init__()
+        self.stem = nn.Sequential(
+            OrderedDict(
+                conv=nn.Conv2d(3, base_width, 7, stride=2, padding=3, bias=False),
+                bn=BatchNorm(base_width, eps=1e-5, use_global_stats=use_global_stats),
+                relu=nn.ReLU(),
+                pool=CeilMaxPool(3, 2),
+            )
+        )
+        channels = base_width
+        for stage, count in enumerate(units, start=2):
+            width = base_width * 2 ** (stage - 2)
+            blocks = []
+            for index in range(count):
+                blocks.append(
+                    Bottleneck(
+                        channels,
+                        width,
+                        stride=2 if index == 0 and stage in (3, 4) else 1,
+                        dilation=2 if stage == 5 else 1,
+                        projects=index == 0,
+                        offset_groups=offset_groups if (stage, index) in deformable else 0,
+                        use_global_stats=use_global_stats,
+                    )
+                )
+                channels = EXPANSION * width
+            self.add_module(f"stage{stage}", nn.Sequential(*blocks))
+
+    def forward(self, data: Tensor) -> tuple[Tensor, Tensor]:
+        """[N, 3, H, W], RGB minus mean -> stage 4 [N, 16*base_width, H/16, W/16], stage 5 [N, 32*base_width, H/16, W/16].
+
+        Sizes round up at the pool and wherever a stride meets an odd side: dcn_tasks.batch.feature_size computes them.
+        """
+        stage4 = self.stage4(self.stage3(self.stage2(self.stem(data))))
+        return stage4, self.stage5(stage4)

@@ -1,0 +1,135 @@
+"""From a configuration to a network: the only place in torch_port.models that reads one."""
+
+import re
+
+from dcn_tasks.config import Config
+from dcn_tasks.errors import InputError
+from dcn_tasks.network import NetworkSpec
+from torch_port.layers import ProposalLimits
+from torch_port.models.backbone import ResNet
+from torch_port.models.heads import RFCNHead, RPNHead
+from torch_port.models.initial import initialise
+from torch_port.models.rfcn import RFCN, Losses
+from torch_port.models.sampling import HardRoISelector, ProposalTarget
+
+STAGES = (2, 3, 4, 5)
+
+
+def build_network(cfg: Config) -> RFCN:
+    """The network of a configuration, initialised as in the original, in float32 on the CPU, in training mode.
+
+    Args:
+        cfg: from dcn_tasks.config.load_config.
+    Raises: InputError for a family that is not built yet or a unit that the backbone does not have.
+    """
+    spec = NetworkSpec.from_config(cfg)
+    if spec.family != "rfcn":
+        raise InputError(f"build_network: expected an R-FCN configuration, got family {spec.family!r}: choose one of configs/rfcn")
+    backbone = ResNet(
+        spec.units,
+        base_width=spec.base_width,
+        deformable=deformable_units(spec),
+        offset_groups=spec.num_deformable_group,
+        use_global_stats=spec.use_global_stats,
+    )
+    rpn = RPNHead(
+        16 * spec.base_width,
+        width=spec.rpn_width,
+        scales=tuple(spec.anchor_scales),
+        ratios=tuple(spec.anchor_ratios),
+        feature_stride=spec.feature_stride,
+    )
+    head = RFCNHead(
+        32 * spec.base_width,
+        width=spec.head_width,
+        num_classes=spec.num_classes,
+        num_box_classes=spec.num_reg_classes,
+        pooled_size=spec.pooled_size,
+        spatial_scale=1 / spec.feature_stride,
+        deformable=spec.deform_roi_pooling,
+    )
+    train = cfg.TRAIN
+    rois_per_image = train.BATCH_ROIS_OHEM if train.ENABLE_OHEM else train.BATCH_ROIS
+    network = RFCN(
+        backbone,
+        rpn,
+        head,
+        train_limits=proposal_limits(cfg.TRAIN),
+        test_limits=proposal_limits(cfg.TEST),
+        proposal_target=proposal_target(cfg, spec),
+        hard_rois=HardRoISelector(rois_per_image) if train.ENABLE_OHEM else None,
+        losses=Losses(rpn_batch_size=train.RPN_BATCH_SIZE, rois_per_image=rois_per_image),
+    )
+    initialise(network)
+    return network
+
+
+def deformable_units(spec: NetworkSpec) -> frozenset[tuple[int, int]]:
+    """("res5a", ...) as (stage, 0-based unit index)."""
+    places = {f"res{name}": (stage, index) for stage in STAGES for index, name in enumerate(spec.unit_names(stage))}
+    unknown = [unit for unit in spec.deform_conv_units if unit not in places]
+    if unknown:
+        raise InputError(
+            f"network.DEFORM_CONV_UNITS: expected units of this backbone ({', '.join(places)}), got {', '.join(unknown)}"
+        )
+    return frozenset(places[unit] for unit in spec.deform_conv_units)
+
+
+def proposal_limits(phase: Config) -> ProposalLimits:
+    """The RPN_* keys of cfg.TRAIN or cfg.TEST."""
+    return ProposalLimits(
+        pre_nms_top_n=phase.RPN_PRE_NMS_TOP_N,
+        post_nms_top_n=phase.RPN_POST_NMS_TOP_N,
+        nms_thresh=phase.RPN_NMS_THRESH,
+        min_size=phase.RPN_MIN_SIZE,
+    )
+
+
+def proposal_target(cfg: Config, spec: NetworkSpec) -> ProposalTarget:
+    train = cfg.TRAIN
+    return ProposalTarget(
+        batch_rois=train.BATCH_ROIS,
+        fg_fraction=train.FG_FRACTION,
+        fg_thresh=train.FG_THRESH,
+        bg_thresh_hi=train.BG_THRESH_HI,
+        bg_thresh_lo=train.BG_THRESH_LO,
+        num_reg_classes=spec.num_reg_classes,
+        class_agnostic=spec.class_agnostic,
+        bbox_means=tuple(train.BBOX_MEANS),
+        bbox_stds=tuple(train.BBOX_STDS),
+        bbox_weights=tuple(train.BBOX_WEIGHTS),
+    )
+
+
+# FIXED_PARAMS holds pieces of MXNet's parameter names; what each means here, as a pattern of parameter paths
+STEM = r"backbone\.stem\."
+NORMALISATION = r"backbone\..*\bbn\d?\."
+FIXED_PATTERNS = {
+    r"conv1": rf"{STEM}(conv|bn)\.",  # also a piece of bn_conv1
+    r"bn_conv1": rf"{STEM}bn\.",
+    r"res(?P<stage>[2-5])": r"backbone\.stage{stage}\.\d+\.(shortcut\.conv|conv\d|offset_conv)\.",
+    r"bn(?P<stage>[2-5])": r"backbone\.stage{stage}\.\d+\.(shortcut\.bn|bn\d)\.",
+    r"gamma": NORMALISATION + r"weight",
+    r"beta": NORMALISATION + r"bias",
+}
+
+
+def fixed_parameters(network: RFCN, fixed: list[str] | tuple[str, ...]) -> list[str]:
+    """Paths of the parameters that `network.FIXED_PARAMS` holds still.
+
+    Args:
+        fixed: pieces of MXNet's parameter names: conv1, bn_conv1, res2..res5, bn2..bn5, gamma, beta.
+    Raises: InputError for any other piece.
+    """
+    patterns = []
+    for piece in fixed:
+        for known, pattern in FIXED_PATTERNS.items():
+            match = re.fullmatch(known, piece)
+            if match:
+                patterns.append(pattern.format(**match.groupdict()) if match.groupdict() else pattern)
+                break
+        else:
+            raise InputError(
+                f"network.FIXED_PARAMS: expected conv1, bn_conv1, res2..res5, bn2..bn5, gamma or beta, got {piece!r}"
+            )
+    return [path for path, _ in network.named_parameters() if any(re.match(pattern, path) for pattern in patterns)]

@@ -1,0 +1,6 @@
+"""Networks on top of a backbone."""
+
+from torch_port.models.heads.rfcn import RFCNHead
+from torch_port.models.heads.rpn import RPNHead, RPNOutputs
+
+__all__ = ["RFCNHead", "RPNHead", "RPNOutputs"]

@@ -1,0 +1,230 @@
+"""Replaying another run's decisions, so that the gradients of two implementations can be compared.
+
+A network takes decisions: which ReLUs pass, which pixel a max pool takes, which RoIs are kept, sampled and hard, and into which
+cell of the map a sample falls. One decision taken differently, by one rounding, moves many gradients a hundredfold in
+correct code. `replaying` makes a network take recorded decisions and counts the ones it would have taken differently.
+
+A decision is named by the path of the module that takes it, with `:part` where it has several parts:
+
+    path of a ReLU                      mask, output shape: 1 passes, 0 blocks
+    path of a CeilMaxPool               index of the taken pixel in the flattened H*W, output shape
+    path of a Proposal                  RoIs [R, 5]
+    PATH:rois :labels :bbox_targets :bbox_weights          of a ProposalTarget; all four
+    PATH:labels :bbox_weights           of a HardRoISelector; both
+    PATH:offset                         of a DeformConv2d or DeformPSRoIPool: the offsets; the value is the recorded one,
+                                        the gradient flows to the network's own offset
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dcn_tasks.errors import InputError
+from torch_port.layers import CeilMaxPool, DeformConv2d, DeformPSRoIPool, Proposal
+from torch_port.models.sampling import HardRoIs, HardRoISelector, ProposalTarget, RoISamples
+
+
+@dataclass
+class ReplayReport:
+    """total and differing: number of decisions by name, and of those that the network alone would have taken differently.
+
+    A decision is one element of a mask, index or label, one RoI (by its row; differing above 0.5 px in a coordinate), or
+    one sampling position (differing where it falls into another cell).
+    """
+
+    total: dict[str, int] = field(default_factory=dict)
+    differing: dict[str, int] = field(default_factory=dict)
+
+    def count(self, name: str, differs: Tensor) -> None:
+        self.total[name] = self.total.get(name, 0) + differs.numel()
+        self.differing[name] = self.differing.get(name, 0) + int(differs.sum())
+
+    def rows(self) -> list[tuple[str, int, int]]:
+        """(name, differing, total) of every decision that was replayed, in the order of the forward pass."""
+        return [(name, self.differing[name], total) for name, total in self.total.items()]
+
+
+Parts = dict[str, np.ndarray]  # part -> recorded array; part "" for a decision that has one part only
+
+
+class Replay:
+    """Hooks that put one module's recorded decision in the place of its own."""
+
+    def __init__(self, path: str, module: nn.Module, parts: Parts, report: ReplayReport):
+        self.path, self.module, self.parts, self.report = path, module, parts, report
+
+    def attach(self) -> torch.utils.hooks.RemovableHandle:
+        for kind, (expected, replay, before) in KINDS.items():
+            if isinstance(self.module, kind):
+                self.check(expected)
+                hook = getattr(self, replay)
+                register = self.module.register_forward_pre_hook if before else self.module.register_forward_hook
+                return register(hook)
+        known = ", ".join(kind.__name__ for kind in KINDS)
+        raise InputError(
+            f"replaying: {self.path} is a {type(self.module).__name__}, which takes no decision; expected one of {known}: "
+            "leave it out"
+        )
+
+    def check(self, expected: tuple[str, ...]) -> None:
+        if set(self.parts) != set(expected):
+            names = [self.name(part) for part in expected]
+            got = [self.name(part) for part in self.parts]
+            raise InputError(f"replaying: expected {' and '.join(names)} together, got {' and '.join(got)}: record them all")
+
+    def name(self, part: str) -> str:
+        return f"{self.path}:{part}" if part else self.path
+
+    def recorded(self, part: str, like: Tensor, *, keep_dtype: bool = False, fixed_rows: bool = True) -> Tensor:
+        """The recorded array as a tensor beside `like`, of its shape (rows aside unless `fixed_rows`)."""
+        array = torch.as_tensor(np.ascontiguousarray(self.parts[part]))
+        start = 0 if fixed_rows else 1
+        if array.shape[start:] != like.shape[start:] or array.dim() != like.dim():
+            raise InputError(
+                f"replaying: {self.name(part)}: expected shape {tuple(like.shape)}, got {tuple(array.shape)}: was it recorded "
+                "on the same input and configuration?"
+            )
+        return array.to(like.device) if keep_dtype else array.to(like)
+
+    def relu(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        mask = self.recorded("", output)
+        self.report.count(self.path, (args[0] > 0) != (mask > 0))
+        return args[0] * mask
+
+    def max_pool(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        taken = self.recorded("", output, keep_dtype=True).long()
+        replayed = args[0].flatten(2).gather(2, taken.flatten(2)).view_as(output)
+        # several pixels of a window may hold the same maximum: only a smaller value is another decision
+        self.report.count(self.path, replayed.detach() < output.detach())
+        return replayed
+
+    def proposal(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        rois = self.recorded("", output, fixed_rows=False)
+        self.report.count(self.path, rows_differ(output, rois))
+        return rois
+
+    def proposal_target(self, module: nn.Module, args: tuple, output: RoISamples) -> RoISamples:
+        samples = RoISamples(
+            *(self.recorded(part, own, fixed_rows=False) for part, own in zip(output._fields, output, strict=True))
+        )
+        self.report.count(self.name("rois"), rows_differ(output.rois, samples.rois))
+        if len(output.labels) == len(samples.labels):
+            self.report.count(self.name("labels"), output.labels != samples.labels)
+        return samples
+
+    def hard_rois(self, module: nn.Module, args: tuple, output: HardRoIs) -> HardRoIs:
+        chosen = HardRoIs(*(self.recorded(part, own) for part, own in zip(output._fields, output, strict=True)))
+        self.report.count(self.name("labels"), output.labels != chosen.labels)
+        return chosen
+
+    def conv_offset(self, module: DeformConv2d, args: tuple) -> tuple:
+        input, offset, *others = args
+        recorded = self.recorded("offset", offset)
+        own_cells, recorded_cells = (conv_positions(module, each).floor() for each in (offset.detach(), recorded))
+        self.report.count(self.name("offset"), own_cells != recorded_cells)
+        return (input, recorded + (offset - offset.detach()), *others)
+
+    def pool_offset(self, module: DeformPSRoIPool, args: tuple) -> tuple:
+        input, rois, offset = args
+        recorded = self.recorded("offset", offset)
+        own_cells, recorded_cells = (pool_positions(module, rois, each).floor() for each in (offset.detach(), recorded))
+        self.report.count(self.name("offset"), own_cells != recorded_cells)
+        return (input, rois, recorded + (offset - offset.detach()))
+
+
+SAMPLE_PARTS = ("rois", "labels", "bbox_targets", "bbox_weights")
+# module type -> (parts of its decision, method of Replay, whether it runs before the module)
+KINDS: dict[type[nn.Module], tuple[tuple[str, ...], str, bool]] = {
+    nn.ReLU: (("",), "relu", False),
+    CeilMaxPool: (("",), "max_pool", False),
+    Proposal: (("",), "proposal", False),
+    ProposalTarget: (SAMPLE_PARTS, "proposal_target", False),
+    HardRoISelector: (("labels", "bbox_weights"), "hard_rois", False),
+    DeformConv2d: (("offset",), "conv_offset", True),
+    DeformPSRoIPool: (("offset",), "pool_offset", True),
+}
+
+
+def rows_differ(own: Tensor, recorded: Tensor) -> Tensor:
+    """[max(R, R')] whether a RoI of one list differs from the same row of the other, or has none."""
+    common = min(len(own), len(recorded))
+    differs = torch.ones(max(len(own), len(recorded)), dtype=torch.bool)
+    differs[:common] = ((own[:common] - recorded[:common]).abs() > 0.5).any(dim=1).cpu()
+    return differs
+
+
+def conv_positions(module: DeformConv2d, offset: Tensor) -> Tensor:
+    """[N, G, K, 2, OH, OW] sampling positions in input pixels, y then x."""
+    n, _, out_h, out_w = offset.shape
+    axes = []
+    for axis, length in enumerate((out_h, out_w)):
+        tap = torch.arange(module.kernel_size[axis]) * module.dilation[axis]
+        start = torch.arange(length) * module.stride[axis] - module.padding[axis]
+        axes.append((tap[:, None] + start).to(offset))
+    (kernel_h, kernel_w) = module.kernel_size
+    y = axes[0][:, None, :, None].expand(kernel_h, kernel_w, out_h, out_w)
+    x = axes[1][None, :, None, :].expand(kernel_h, kernel_w, out_h, out_w)
+    base = torch.stack((y, x), dim=2).flatten(0, 1)
+    return base + offset.view(n, module.offset_groups, module.taps, 2, out_h, out_w)
+
+
+def pool_positions(module: DeformPSRoIPool, rois: Tensor, offset: Tensor) -> Tensor:
+    """[2, R, classes, P, P, S] sampling positions in feature pixels, x then y, S samples per side of a bin.
+
+    Source: the geometry of MXNet 1.9.1 _contrib_DeformablePSROIPooling.
+    """
+    arguments = module.arguments
+    pooled, part, samples = (arguments[name] for name in ("pooled_size", "part_size", "sample_per_part"))
+    # the operator rounds halves away from zero, in image pixels
+    corners = (rois[:, 1:].abs() + 0.5).floor() * rois[:, 1:].sign()
+    start = corners[:, :2] * arguments["spatial_scale"] - 0.5
+    end = (corners[:, 2:] + 1) * arguments["spatial_scale"] - 0.5
+    size = (end - start).clamp(min=0.1)
+    bins = torch.arange(pooled, device=rois.device)
+    cells = (bins * part) // pooled
+    moves = offset.view(len(rois), -1, 2, part, part)[:, :, :, cells][..., cells] * arguments["trans_std"]
+    within = torch.arange(samples).to(rois) / samples / pooled
+    positions = []
+    for axis in (0, 1):
+        in_bin = bins.view((1, pooled) if axis == 0 else (pooled, 1)).to(rois) / pooled
+        in_roi = in_bin.expand(pooled, pooled)[..., None] + within + moves[:, :, axis, ..., None]
+        positions.append(start[:, axis, None, None, None, None] + in_roi * size[:, axis, None, None, None, None])
+    return torch.stack(positions)
+
+
+@contextmanager
+def replaying(network: nn.Module, decisions: Mapping[str, np.ndarray]) -> Iterator[ReplayReport]:
+    """While the context is open, `network` takes `decisions` in the place of its own, in every forward.
+
+    Args:
+        network: any module that holds the named ones.
+        decisions: name (see the top of this file) -> recorded array.
+    Yields: the report, filled by the forwards run inside.
+    Raises: InputError for a name that no module has, with the nearest one; for a module that takes no decision; for an
+        array of another shape; and on leaving, for a decision that no forward asked for.
+    """
+    report = ReplayReport()
+    modules = dict(network.named_modules())
+    grouped: dict[str, Parts] = {}
+    for name, array in decisions.items():
+        path, _, part = name.partition(":")
+        if path not in modules:
+            near = get_close_matches(path, modules, 1)
+            raise InputError(f"replaying: the network has no module {path!r}{f'; the nearest is {near[0]!r}' if near else ''}")
+        grouped.setdefault(path, {})[part] = array
+    handles: list[Callable] = []
+    try:
+        for path, parts in grouped.items():
+            handles.append(Replay(path, modules[path], parts, report).attach().remove)
+        yield report
+    finally:
+        for remove in handles:
+            remove()
+    unused = sorted(path for path in grouped if not any(name.partition(":")[0] == path for name in report.total))
+    if unused:
+        raise InputError(f"replaying: no forward asked for {', '.join(unused)}: the decisions belong to another graph")

@@ -1,0 +1,103 @@
+"""Checkpoints of training: weights, momentum, and the configuration they belong to, as .safetensors."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from dcn_tasks.config import Config
+from dcn_tasks.errors import InputError
+from dcn_tasks.files import atomic_path
+from torch_port.models import RFCN
+
+WEIGHTS = "weights"
+MOMENTUM = "momentum"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """tensors: by parameter and buffer path. momentum: by parameter path. step: updates done. config: resolved, plain data."""
+
+    tensors: dict[str, Tensor]
+    momentum: dict[str, Tensor]
+    step: int
+    config: dict
+
+
+def save_checkpoint(
+    path: Path | str, network: nn.Module, optimizer: torch.optim.Optimizer | None, *, step: int, config: Mapping
+) -> None:
+    """Writes weights, momentum, step and configuration into one file, in one piece or not at all, and reads it back.
+
+    Args:
+        optimizer: torch_port.training.SGD with named groups; None for weights alone.
+        step: updates done. config: resolved configuration, kept as JSON in the file's metadata.
+    Raises: OSError when it can't be written or does not read back as written; the old file is then still there.
+    """
+    tensors = {f"{WEIGHTS}/{name}": tensor for name, tensor in network.state_dict().items()}
+    for group in optimizer.param_groups if optimizer else ():
+        state = optimizer.state.get(group["params"][0])
+        if state:
+            tensors[f"{MOMENTUM}/{group['name']}"] = state["momentum"]
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"step": str(step), "config": json.dumps(config, sort_keys=True), "torch": torch.__version__}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata)
+        with safe_open(temporary, "pt") as written:
+            for name, tensor in tensors.items():
+                if not torch.equal(written.get_tensor(name).nan_to_num(), tensor.nan_to_num()):
+                    raise OSError(f"{path}: {name} does not read back as it was written: is the disk sound?")
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Reads what save_checkpoint wrote.
+
+    Raises: InputError when the file is missing, damaged or something else.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: expected a training checkpoint (.safetensors), got: {error}") from error
+    if not {"step", "config"} <= metadata.keys():
+        raise InputError(
+            f"{path}: expected a training checkpoint with step and config in its metadata, got {sorted(metadata)}: a converted "
+            "model.safetensors is loaded by Module.load_state_dict"
+        )
+    parts = {kind: {} for kind in (WEIGHTS, MOMENTUM)}
+    for name, tensor in tensors.items():
+        kind, _, own = name.partition("/")
+        parts[kind][own] = tensor
+    return Checkpoint(parts[WEIGHTS], parts[MOMENTUM], int(metadata["step"]), json.loads(metadata["config"]))
+
+
+def restore(checkpoint: Checkpoint, network: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
+    """Puts a checkpoint's weights (and momentum) back, every key accounted for.
+
+    Raises: InputError when keys or shapes of the file and of the network differ.
+    """
+    try:
+        network.load_state_dict(checkpoint.tensors)
+    except RuntimeError as error:
+        raise InputError(f"restore: the checkpoint is of another network; same configuration?\n{error}") from error
+    for group in optimizer.param_groups if optimizer else ():
+        if group["name"] in checkpoint.momentum:
+            parameter = group["params"][0]
+            optimizer.state[parameter]["momentum"] = checkpoint.momentum[group["name"]].to(parameter)
+
+
+def load_for_detection(path: Path | str, network: RFCN, cfg: Config) -> None:
+    """Loads a training checkpoint into an R-FCN and un-normalises its box weights, ready for torch_port.models.Detector.
+
+    Args:
+        cfg: TRAIN.BBOX_MEANS and BBOX_STDS are read.
+    Raises: InputError as load_checkpoint and restore.
+    """
+    restore(load_checkpoint(path), network)
+    network.head.unnormalise_boxes(cfg.TRAIN.BBOX_MEANS, cfg.TRAIN.BBOX_STDS)
