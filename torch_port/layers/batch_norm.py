@@ -12,8 +12,8 @@ class BatchNorm(nn.Module):
 
     Differs from torch.nn.BatchNorm2d in three things: `use_global_stats` keeps the moving statistics in use during
     training too (frozen); `momentum` is the share of the *old* statistic that is kept (PyTorch's is the new one's);
-    the moving variance takes the biased (population) variance of the batch, PyTorch the unbiased one. MXNet updates the moving
-    statistics in its backward pass, this module in forward: the same after every whole step.
+    the moving variance takes the biased (population) variance of the batch, PyTorch the unbiased one. MXNet updates the
+    moving statistics in its backward pass, this module in forward: the same after every whole step.
 
     Args:
         channels: C.

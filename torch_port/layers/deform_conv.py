@@ -81,7 +81,7 @@ class DeformConv2d(nn.Module):
         return self.kernel_size[0] * self.kernel_size[1]
 
     def forward(self, input: Tensor, offset: Tensor) -> Tensor:
-        """[N, C, H, W] -> [N, F, OH, OW]; offset [N, 2*G*K, OH, OW] in pixels, y first, then x, tap by tap, group-major."""
+        """[N, C, H, W] -> [N, F, OH, OW]; offset [N, 2*G*K, OH, OW] in pixels: y, x, tap by tap, group by group."""
         geometry = (self.stride, self.padding, self.dilation)
         return deform_conv2d(input, offset, self.weight, self.bias, *geometry, border=self.border)
 

@@ -19,7 +19,7 @@ class ChannelSoftmax(nn.Module):
 
     Args:
         classes: number of classes that compete; None: as many as there are channels.
-    Source: MXNet SoftmaxActivation(mode="channel") between the two reshapes (0, classes, -1, 0) and (0, channels, -1, 0).
+    Source: MXNet SoftmaxActivation(mode="channel") between the reshapes (0, classes, -1, 0) and (0, channels, -1, 0).
     """
 
     def __init__(self, classes: int | None = None):

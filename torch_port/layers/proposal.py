@@ -14,7 +14,7 @@ class ProposalLimits:
     """How many boxes survive which step.
 
     pre_nms_top_n: best-scored boxes that enter the suppression; post_nms_top_n: rows that come out; nms_thresh: boxes
-    with IoU above it are suppressed; min_size: boxes with a side below it, in pixels of the original image, are dropped.
+    with IoU above it are suppressed; min_size: boxes with a side below it are dropped, in pixels of the unscaled image.
     """
 
     pre_nms_top_n: int
@@ -40,7 +40,12 @@ class Proposal(nn.Module):
 
     @torch.no_grad()
     def forward(
-        self, class_prob: Tensor, bbox_delta: Tensor, im_info: Tensor, limits: ProposalLimits, draws: Draws | None = None
+        self,
+        class_prob: Tensor,
+        bbox_delta: Tensor,
+        im_info: Tensor,
+        limits: ProposalLimits,
+        draws: Draws | None = None,
     ) -> Tensor:
         """RoIs of every image.
 

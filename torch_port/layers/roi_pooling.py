@@ -1,7 +1,7 @@
 """Poolings over regions of interest, as modules around the operators.
 
-RoIs are [R, 5] = (image index, x1, y1, x2, y2) in image pixels, far edge inclusive; R may be 0. None of these layers gives
-the RoIs a gradient.
+RoIs are [R, 5] = (image index, x1, y1, x2, y2) in image pixels, far edge inclusive; R may be 0. None of these layers
+gives the RoIs a gradient.
 """
 
 from torch import Tensor, nn

@@ -3,8 +3,9 @@
 import re
 
 from dcn_tasks.config import Config
-from dcn_tasks.errors import InputError
 from dcn_tasks.network import NetworkSpec
+
+from dcn_tasks.errors import InputError
 from torch_port.layers import ProposalLimits
 from torch_port.models.backbone import ResNet
 from torch_port.models.heads import RFCNHead, RPNHead
@@ -24,7 +25,9 @@ def build_network(cfg: Config) -> RFCN:
     """
     spec = NetworkSpec.from_config(cfg)
     if spec.family != "rfcn":
-        raise InputError(f"build_network: expected an R-FCN configuration, got family {spec.family!r}: choose one of configs/rfcn")
+        raise InputError(
+            f"build_network: expected an R-FCN configuration, got family {spec.family!r}: choose one of configs/rfcn"
+        )
     backbone = ResNet(
         spec.units,
         base_width=spec.base_width,
@@ -70,7 +73,7 @@ def deformable_units(spec: NetworkSpec) -> frozenset[tuple[int, int]]:
     unknown = [unit for unit in spec.deform_conv_units if unit not in places]
     if unknown:
         raise InputError(
-            f"network.DEFORM_CONV_UNITS: expected units of this backbone ({', '.join(places)}), got {', '.join(unknown)}"
+            f"network.DEFORM_CONV_UNITS: expected units of this backbone, {', '.join(places)}; got {', '.join(unknown)}"
         )
     return frozenset(places[unit] for unit in spec.deform_conv_units)
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-
 from dcn_tasks.config import Config
 from dcn_tasks.detections import Detections, detections
 from dcn_tasks.images import to_network_input
+
 from torch_port.models.rfcn import RFCN
 
 
@@ -25,7 +25,7 @@ class Detector:
     """Finds objects in an image.
 
     Args:
-        network: with un-normalised box weights (a converted checkpoint, or torch_port.training.load_for_detection). It is
+        network: with un-normalised box weights (a converted checkpoint, or torch_port.training.load_for_detection); is
             put into evaluation mode.
         cfg: its configuration; SCALES, PIXEL_MEANS and TEST are read.
     """

@@ -14,8 +14,8 @@ def initialise(network: RFCN) -> None:
     """Fills every parameter in place, from torch's global generator.
 
     Backbone convolutions: N(0, sqrt(2 / fan_in)) (MSRA), for training from scratch; normally overwritten by pretrained
-    weights. Convolutions of the RPN and the head: N(0, 0.01), bias 0. Whatever predicts offsets: 0, so that a deformable
-    network starts as the plain one. Batch normalisation: identity.
+    weights. Convolutions of the RPN and the head: N(0, 0.01), bias 0. Whatever predicts offsets: 0, so that a
+    deformable network starts as the plain one. Batch normalisation: identity.
     Source: the original's init_weight and get_msra_std.
     """
     for path, module in network.named_modules():

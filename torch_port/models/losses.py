@@ -7,6 +7,7 @@ ordinary gradient is what MXNet injects. Backward from the sum of the scalars is
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,12 +29,13 @@ class SoftmaxOutput(nn.Module):
     """
 
     def forward(self, logits: Tensor, label: Tensor) -> LossTerm:
-        """logits [N, C] or [N, C, L], label [N] or [N, L] in {-1, 0, ..., C-1} -> (probabilities of logits' shape, loss)."""
+        """logits [N, C] or [N, C, L], label [N] or [N, L] in {-1, 0, ..., C-1} -> (probabilities like logits, loss)."""
         label = label.long()
         log_prob = F.log_softmax(logits, dim=1)
-        valid = (label != IGNORED_LABEL).sum().clamp(min=1)
+        # MXNet divides in float32 whatever the data type, and 1/6 in float32 is not 1/6 in float64
+        scale = 1 / (label != IGNORED_LABEL).sum().clamp(min=1).float()
         total = F.nll_loss(log_prob, label, ignore_index=IGNORED_LABEL, reduction="sum")
-        return LossTerm(torch.softmax(logits.detach(), dim=1), total / valid)
+        return LossTerm(torch.softmax(logits.detach(), dim=1), total * scale.to(total.dtype))
 
 
 class SmoothL1Loss(nn.Module):
@@ -50,7 +52,7 @@ class SmoothL1Loss(nn.Module):
     def __init__(self, *, sigma: float, grad_scale: float):
         super().__init__()
         self.sigma = sigma
-        self.grad_scale = grad_scale
+        self.grad_scale = float(np.float32(grad_scale))  # as MXNet keeps it
 
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor) -> LossTerm:
         """Three tensors of one shape -> (loss map of that shape, loss)."""

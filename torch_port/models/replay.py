@@ -1,8 +1,9 @@
 """Replaying another run's decisions, so that the gradients of two implementations can be compared.
 
-A network takes decisions: which ReLUs pass, which pixel a max pool takes, which RoIs are kept, sampled and hard, and into which
-cell of the map a sample falls. One decision taken differently, by one rounding, moves many gradients a hundredfold in
-correct code. `replaying` makes a network take recorded decisions and counts the ones it would have taken differently.
+A network takes decisions: which ReLUs pass, which pixel a max pool takes, which RoIs are kept, sampled and hard, and
+into which cell of the map a sample falls. One decision taken differently, by one rounding, moves many gradients a
+hundredfold in correct code. `replaying` makes a network take recorded decisions and counts the ones it would have taken
+differently.
 
 A decision is named by the path of the module that takes it, with `:part` where it has several parts:
 
@@ -11,8 +12,8 @@ A decision is named by the path of the module that takes it, with `:part` where 
     path of a Proposal                  RoIs [R, 5]
     PATH:rois :labels :bbox_targets :bbox_weights          of a ProposalTarget; all four
     PATH:labels :bbox_weights           of a HardRoISelector; both
-    PATH:offset                         of a DeformConv2d or DeformPSRoIPool: the offsets; the value is the recorded one,
-                                        the gradient flows to the network's own offset
+    PATH:offset                         of a DeformConv2d or DeformPSRoIPool: its offsets; their value is the recorded
+                                        one, their gradient flows to the network's own
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -31,10 +32,10 @@ from torch_port.models.sampling import HardRoIs, HardRoISelector, ProposalTarget
 
 @dataclass
 class ReplayReport:
-    """total and differing: number of decisions by name, and of those that the network alone would have taken differently.
+    """total and differing: number of decisions by name, and of those that the network alone would take differently.
 
-    A decision is one element of a mask, index or label, one RoI (by its row; differing above 0.5 px in a coordinate), or
-    one sampling position (differing where it falls into another cell).
+    A decision is one element of a mask, index or label, one RoI (by its row; differing above 0.5 px in a coordinate),
+    or one coordinate of a sampling position (differing where it falls into another cell).
     """
 
     total: dict[str, int] = field(default_factory=dict)
@@ -67,15 +68,17 @@ class Replay:
                 return register(hook)
         known = ", ".join(kind.__name__ for kind in KINDS)
         raise InputError(
-            f"replaying: {self.path} is a {type(self.module).__name__}, which takes no decision; expected one of {known}: "
-            "leave it out"
+            f"replaying: {self.path} is a {type(self.module).__name__}, which takes no decision; expected one of "
+            f"{known}: leave it out"
         )
 
     def check(self, expected: tuple[str, ...]) -> None:
         if set(self.parts) != set(expected):
             names = [self.name(part) for part in expected]
             got = [self.name(part) for part in self.parts]
-            raise InputError(f"replaying: expected {' and '.join(names)} together, got {' and '.join(got)}: record them all")
+            raise InputError(
+                f"replaying: expected {' and '.join(names)} together, got {' and '.join(got)}: record them all"
+            )
 
     def name(self, part: str) -> str:
         return f"{self.path}:{part}" if part else self.path
@@ -86,8 +89,8 @@ class Replay:
         start = 0 if fixed_rows else 1
         if array.shape[start:] != like.shape[start:] or array.dim() != like.dim():
             raise InputError(
-                f"replaying: {self.name(part)}: expected shape {tuple(like.shape)}, got {tuple(array.shape)}: was it recorded "
-                "on the same input and configuration?"
+                f"replaying: {self.name(part)}: expected shape {tuple(like.shape)}, got {tuple(array.shape)}: was it "
+                "recorded on the same input and configuration?"
             )
         return array.to(like.device) if keep_dtype else array.to(like)
 
@@ -215,7 +218,9 @@ def replaying(network: nn.Module, decisions: Mapping[str, np.ndarray]) -> Iterat
         path, _, part = name.partition(":")
         if path not in modules:
             near = get_close_matches(path, modules, 1)
-            raise InputError(f"replaying: the network has no module {path!r}{f'; the nearest is {near[0]!r}' if near else ''}")
+            raise InputError(
+                f"replaying: the network has no module {path!r}{f'; the nearest is {near[0]!r}' if near else ''}"
+            )
         grouped.setdefault(path, {})[part] = array
     handles: list[Callable] = []
     try:

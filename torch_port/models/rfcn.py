@@ -24,8 +24,9 @@ BATCH_NAMES = ("data", "im_info", "gt_boxes", "label", "bbox_target", "bbox_weig
 class TrainingOutputs:
     """The five outputs of the original's training graph, in its order, and the loss.
 
-    rpn_cls_prob: [1, 2, A*H*W]. rpn_bbox_loss: [1, 4A, H, W]. cls_prob: [1, R, C]. bbox_loss: [1, R, 4*num_box_classes].
-    rcnn_label: [1, R], -1 where hard example mining left the RoI out. All detached.
+    rpn_cls_prob: [1, 2, A*H*W]. rpn_bbox_loss: [1, 4A, H, W]. cls_prob: [1, R, C].
+    bbox_loss: [1, R, 4*num_box_classes]. rcnn_label: [1, R], -1 where hard example mining left the RoI out.
+    All five are detached.
     loss: [] sum of `terms`; its gradient is MXNet's. replayed: what replay changed, when there was one.
     """
 
@@ -99,7 +100,8 @@ class RFCN(nn.Module):
             draws: random streams for the padding of proposals; None: Draws(0).
         Returns: rois [R, 5] in network input pixels, cls_prob [R, C], bbox_pred [R, 4*num_box_classes];
             R = N * test_limits.post_nms_top_n.
-        Source: the original's test graph: `rois`, `cls_prob_reshape`, `bbox_pred_reshape`, the latter two without batch axis.
+        Source: the original's test graph: rois, cls_prob_reshape and bbox_pred_reshape, the latter two without the
+            batch axis.
         """
         stage4, stage5 = self.backbone(data)
         rois = self.rpn(stage4, im_info, self.test_limits, draws).rois
@@ -155,8 +157,8 @@ class RFCN(nn.Module):
             )
         if len(batch["data"]) != 1:
             raise InputError(
-                f"RFCN.forward_train: expected one image, data [1, 3, H, W], got {tuple(batch['data'].shape)}: the original "
-                "trains on one image per device; call it once per image and add the gradients"
+                f"RFCN.forward_train: expected one image, data [1, 3, H, W], got {tuple(batch['data'].shape)}: the "
+                "original trains on one image per device; call it once per image and add the gradients"
             )
         weight = self.rpn.conv.weight
         wide = torch.promote_types(weight.dtype, torch.float32)  # boxes in bfloat16 would be off by pixels

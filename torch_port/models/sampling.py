@@ -66,4 +66,6 @@ class HardRoISelector(nn.Module):
         """Logits [R, C], box deltas [R, 4*num_box_classes] and the samples they belong to -> labels and weights."""
         arrays = (cls_score, bbox_pred, samples.labels, samples.bbox_targets, samples.bbox_weights)
         labels, weights = select_hard_rois(*map(as_array, arrays), rois_per_image=self.rois_per_image)
-        return HardRoIs(*(torch.as_tensor(part, dtype=cls_score.dtype, device=cls_score.device) for part in (labels, weights)))
+        return HardRoIs(
+            *(torch.as_tensor(part, dtype=cls_score.dtype, device=cls_score.device) for part in (labels, weights))
+        )

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from dcn_tasks.config import Config
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
 from torch_port.models import RFCN
@@ -21,7 +21,7 @@ MOMENTUM = "momentum"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """tensors: by parameter and buffer path. momentum: by parameter path. step: updates done. config: resolved, plain data."""
+    """tensors: by parameter and buffer path. momentum: by parameter path. step: updates done. config: resolved."""
 
     tensors: dict[str, Tensor]
     momentum: dict[str, Tensor]
@@ -67,8 +67,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise InputError(f"{path}: expected a training checkpoint (.safetensors), got: {error}") from error
     if not {"step", "config"} <= metadata.keys():
         raise InputError(
-            f"{path}: expected a training checkpoint with step and config in its metadata, got {sorted(metadata)}: a converted "
-            "model.safetensors is loaded by Module.load_state_dict"
+            f"{path}: expected a training checkpoint with step and config in its metadata, got {sorted(metadata)}: a "
+            "converted model.safetensors is loaded by Module.load_state_dict"
         )
     parts = {kind: {} for kind in (WEIGHTS, MOMENTUM)}
     for name, tensor in tensors.items():
@@ -93,7 +93,7 @@ def restore(checkpoint: Checkpoint, network: nn.Module, optimizer: torch.optim.O
 
 
 def load_for_detection(path: Path | str, network: RFCN, cfg: Config) -> None:
-    """Loads a training checkpoint into an R-FCN and un-normalises its box weights, ready for torch_port.models.Detector.
+    """Loads a training checkpoint into an R-FCN and un-normalises its box weights, ready for models.Detector.
 
     Args:
         cfg: TRAIN.BBOX_MEANS and BBOX_STDS are read.

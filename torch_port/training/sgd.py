@@ -12,8 +12,8 @@ from dcn_tasks.errors import InputError
 def parameter_groups(network: nn.Module, *, weight_decay: float, fixed: Iterable[str] = ()) -> list[dict]:
     """One optimiser group per parameter that trains; the fixed ones get requires_grad=False.
 
-    Weight decay goes to convolution weights and batch-normalisation scales, never to biases and shifts. A parameter's learning
-    rate is multiplied by the `lr_mult` of the module that owns it, where there is one.
+    Weight decay goes to convolution weights and batch-normalisation scales, never to biases and shifts. A parameter's
+    learning rate is multiplied by the `lr_mult` of the module that owns it, where there is one.
 
     Args:
         weight_decay: of the decayed ones. fixed: paths of parameters that never move.
@@ -39,7 +39,9 @@ def parameter_groups(network: nn.Module, *, weight_decay: float, fixed: Iterable
                 }
             )
     if fixed:
-        raise InputError(f"parameter_groups: the network has no parameter {', '.join(sorted(fixed))}: see named_parameters()")
+        raise InputError(
+            f"parameter_groups: the network has no parameter {', '.join(sorted(fixed))}: see named_parameters()"
+        )
     return groups
 
 
@@ -51,7 +53,7 @@ def as_float32(value: float) -> float:
 class SGD(torch.optim.Optimizer):
     """buffer = momentum * buffer - lr * weight_decay * w - lr * grad; w += buffer.
 
-    The learning rate is inside the buffer: when it drops, the old steps keep their size (torch.optim.SGD rescales them).
+    The learning rate is inside the buffer: when it drops, the old steps keep their size; torch.optim.SGD rescales them.
 
     Args:
         groups: as parameter_groups returns them; `lr_mult` defaults to 1, `weight_decay` to 0.

@@ -66,11 +66,8 @@ class Bottleneck(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         identity = input if self.shortcut is None else self.shortcut(input)
         hidden = self.relu1(self.bn1(self.conv1(input)))
-        if self.offset_conv is None:
-            hidden = self.conv2(hidden)
-        else:
-            hidden = self.conv2(hidden, self.offset_conv(hidden))
-        hidden = self.relu2(self.bn2(hidden))
+        offset = () if self.offset_conv is None else (self.offset_conv(hidden),)
+        hidden = self.relu2(self.bn2(self.conv2(hidden, *offset)))
         return self.relu3(self.add(identity, self.bn3(self.conv3(hidden))))
 
 
@@ -126,9 +123,9 @@ class ResNet(nn.Module):
             self.add_module(f"stage{stage}", nn.Sequential(*blocks))
 
     def forward(self, data: Tensor) -> tuple[Tensor, Tensor]:
-        """[N, 3, H, W], RGB minus mean -> stage 4 [N, 16*base_width, H/16, W/16], stage 5 [N, 32*base_width, H/16, W/16].
+        """[N, 3, H, W], RGB minus mean -> stage 4 [N, 16*base_width, FH, FW], stage 5 [N, 32*base_width, FH, FW].
 
-        Sizes round up at the pool and wherever a stride meets an odd side: dcn_tasks.batch.feature_size computes them.
+        FH is about H/16, rounded up at the pool and at every stride: dcn_tasks.batch.feature_size computes both sides.
         """
         stage4 = self.stage4(self.stage3(self.stage2(self.stem(data))))
         return stage4, self.stage5(stage4)

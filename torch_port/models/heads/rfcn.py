@@ -83,14 +83,17 @@ class RFCNHead(nn.Module):
     def unnormalise_boxes(self, means: Sequence[float], stds: Sequence[float]) -> None:
         """Makes a trained head predict plain box deltas: deltas * stds + means, folded into `bbox_maps`, in place.
 
-        Training regresses deltas from which BBOX_MEANS [4] was taken and which were divided by BBOX_STDS [4]. Do it once,
-        before detection, and not before more training.
+        Training regresses deltas from which BBOX_MEANS [4] was taken and which were divided by BBOX_STDS [4]. Do it
+        once, before detection, and not before more training.
         Source: the original's do_checkpoint, which saves the result as rfcn_bbox_{weight,bias}_test.
         """
         bins = self.pooled_size**2
         classes = len(self.bbox_maps.bias) // (4 * bins)
         mean, std = (
-            torch.tensor(list(values), dtype=torch.float64).repeat(classes).repeat_interleave(bins).to(self.bbox_maps.bias)
+            torch.tensor(list(values), dtype=torch.float64)
+            .repeat(classes)
+            .repeat_interleave(bins)
+            .to(self.bbox_maps.bias)
             for values in (means, stds)
         )
         self.bbox_maps.weight.mul_(std[:, None, None, None])

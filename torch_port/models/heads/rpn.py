@@ -45,7 +45,9 @@ class RPNHead(nn.Module):
         self.softmax = ChannelSoftmax(classes=2)
         self.proposal = Proposal(feature_stride=feature_stride, scales=scales, ratios=ratios)
 
-    def forward(self, features: Tensor, im_info: Tensor, limits: ProposalLimits, draws: Draws | None = None) -> RPNOutputs:
+    def forward(
+        self, features: Tensor, im_info: Tensor, limits: ProposalLimits, draws: Draws | None = None
+    ) -> RPNOutputs:
         """Stage 4 map [N, C, H, W] and im_info [N, 3] -> scores, box deltas and RoIs (without gradient)."""
         hidden = self.relu(self.conv(features))
         cls_score = self.cls_score(hidden)

@@ -1,0 +1,30 @@
+"""From a configuration to everything a training needs: the only place in torch_port.training that reads one."""
+
+from dcn_tasks.config import Config
+from dcn_tasks.schedule import WarmupMultiFactor
+
+from torch_port.models import RFCN
+from torch_port.models.build import fixed_parameters
+from torch_port.training.loop import Training
+from torch_port.training.sgd import SGD, parameter_groups
+
+
+def training_for(network: RFCN, cfg: Config, *, updates_per_epoch: int, seed: int = 0) -> Training:
+    """Optimiser and schedule of a configuration around a network whose FIXED_PARAMS stop requiring gradients.
+
+    Args:
+        cfg: network.FIXED_PARAMS and TRAIN.{lr, lr_step, lr_factor, warmup*, momentum, wd} are read.
+        updates_per_epoch: number of training images; lr_step counts in epochs.
+    """
+    train = cfg.TRAIN
+    groups = parameter_groups(network, weight_decay=train.wd, fixed=fixed_parameters(network, cfg.network.FIXED_PARAMS))
+    epochs = [float(epoch) for epoch in str(train.lr_step).split(",") if epoch]
+    schedule = WarmupMultiFactor(
+        train.lr,
+        [int(epoch * updates_per_epoch) for epoch in epochs],
+        train.lr_factor,
+        train.warmup,
+        train.warmup_lr,
+        train.warmup_step,
+    )
+    return Training(network, SGD(groups, lr=train.lr, momentum=train.momentum), schedule, seed=seed)
