@@ -57,10 +57,11 @@ class Proposal(nn.Module):
                 that another framework with the same streams repeats the same rows. None: Draws(0).
         Returns: [N*post_nms_top_n, 5] = (image index, x1, y1, x2, y2) in network input pixels, far edge inclusive.
         """
+        wide = torch.promote_types(bbox_delta.dtype, torch.float32)  # boxes in half precision would be off by pixels
         rois, _, num_valid = proposal(
-            class_prob,
-            bbox_delta,
-            im_info,
+            class_prob.to(wide),
+            bbox_delta.to(wide),
+            im_info.to(wide),
             feature_stride=self.feature_stride,
             scales=self.scales,
             ratios=self.ratios,

@@ -71,10 +71,10 @@ class Training:
         return Step(number, lr, batch, outputs)
 
     def describe(self, number: int, lr: float, batch: Batch, draws: Draws, outputs: TrainingOutputs) -> str:
-        terms = ", ".join(f"{name} {float(term):g}" for name, term in outputs.terms.items())
+        terms = ", ".join(f"{name} {term.item():g}" for name, term in outputs.terms.items())
         blame = first_nonfinite(self.network, lambda: self.network.forward_train(batch, draws))
         return (
-            f"training: expected a finite loss, got {float(outputs.loss):g} at update {number} ({terms}; lr {lr:g}): "
+            f"training: expected a finite loss, got {outputs.loss.item():g} at update {number} ({terms}; lr {lr:g}): "
             f"{blame}; go back to the last checkpoint with a lower TRAIN.lr or a longer warm-up, or look at this "
             "image's boxes"
         )
@@ -121,7 +121,7 @@ def train(
             draws = Draws(training.seed, training.updates + 1)
             step = training.step(batches(int(order[position]), draws), draws)
             on_step(step)
-            description = f"loss {float(step.outputs.loss):.3f}  lr {step.lr:g}"
+            description = f"loss {step.outputs.loss.item():.3f}  lr {step.lr:g}"
             progress.update(task, completed=step.number, description=description)
             if folder is not None and (position + 1 == updates_per_epoch or step.number == updates):
                 path = Path(folder) / f"{prefix}-{epoch + 1:04d}.safetensors"

@@ -67,11 +67,13 @@ class RFCNHead(nn.Module):
         The softmax is not applied here: training needs the logits.
         """
         hidden = self.relu(self.reduce(features))
-        rois = rois.to(hidden.dtype)
-        cls_maps, bbox_maps = self.cls_maps(hidden), self.bbox_maps(hidden)
+        # pooling in half precision would round RoI corners by pixels, so under autocast maps are widened
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        rois = rois.to(wide)
+        cls_maps, bbox_maps = self.cls_maps(hidden).to(wide), self.bbox_maps(hidden).to(wide)
         if self.deformable:
-            cls_offset = self.cls_offset_pool(self.cls_offset_maps(hidden), rois)
-            bbox_offset = self.bbox_offset_pool(self.bbox_offset_maps(hidden), rois)
+            cls_offset = self.cls_offset_pool(self.cls_offset_maps(hidden).to(wide), rois)
+            bbox_offset = self.bbox_offset_pool(self.bbox_offset_maps(hidden).to(wide), rois)
             cls_pooled = self.cls_pool(cls_maps, rois, cls_offset)
             bbox_pooled = self.bbox_pool(bbox_maps, rois, bbox_offset)
         else:

@@ -1,0 +1,137 @@
+"""Training goes on, stops with a reason, and leaves checkpoints that another run goes on from."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from dcn_tasks.errors import InputError
+from dcn_tasks.schedule import WarmupMultiFactor
+from torch_port.training import (
+    SGD,
+    Training,
+    TrainingDiverged,
+    first_nonfinite,
+    load_checkpoint,
+    parameter_groups,
+    save_checkpoint,
+    train,
+)
+
+FIXED = ("backbone.stem.conv.weight", "backbone.stem.bn.weight", "backbone.stage2.0.conv1.weight")
+QUIET = Console(quiet=True)
+
+
+def training_of(network, seed=0):
+    groups = parameter_groups(network, weight_decay=5e-4, fixed=FIXED)
+    schedule = WarmupMultiFactor(0.01, [3], 0.1, warmup=True, warmup_lr=0.001, warmup_step=1)
+    return Training(network, SGD(groups, lr=0.01), schedule, seed=seed)
+
+
+def state(network):
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def test_fixed_parameters_and_frozen_statistics_never_move_and_the_others_do(narrow, batch):
+    before = state(narrow)
+    train(training_of(narrow), lambda index, draws: batch, updates_per_epoch=2, updates=2, console=QUIET)
+    moved = {name for name, tensor in narrow.state_dict().items() if not torch.equal(tensor, before[name])}
+    expected = {name for name, _ in narrow.named_parameters()} - set(FIXED)
+    assert moved == expected
+
+
+def test_rates_follow_the_schedule(narrow, batch):
+    rates = []
+    train(
+        training_of(narrow),
+        lambda index, draws: batch,
+        updates_per_epoch=5,
+        updates=5,
+        on_step=lambda step: rates.append(step.lr),
+        console=QUIET,
+    )
+    schedule = training_of(narrow).schedule
+    assert rates == [schedule(number) for number in range(1, 6)]
+    assert rates[-1] == pytest.approx(0.001)
+
+
+def test_every_epoch_visits_every_image_in_its_own_order(narrow, batch):
+    visited = []
+
+    def batches(index, draws):
+        visited.append(index)
+        return batch
+
+    train(training_of(narrow), batches, updates_per_epoch=6, updates=12, console=QUIET)
+    assert sorted(visited[:6]) == sorted(visited[6:]) == list(range(6))
+    assert visited[:6] != visited[6:]
+
+
+def test_stopped_and_resumed_training_is_the_uninterrupted_one(narrow, batch, tmp_path):
+    start = state(narrow)
+    arguments = {"updates_per_epoch": 2, "console": QUIET}
+    train(training_of(narrow), lambda index, draws: batch, updates=4, **arguments)
+    expected = state(narrow)
+    narrow.load_state_dict(start)
+    written = train(training_of(narrow), lambda index, draws: batch, updates=2, folder=tmp_path, **arguments)
+    assert [path.name for path in written] == ["model-0001.safetensors"]
+    torch.nn.init.zeros_(narrow.rpn.conv.weight)
+    again = training_of(narrow)
+    again.resume(load_checkpoint(written[0]))
+    train(again, lambda index, draws: batch, updates=4, **arguments)
+    for name, tensor in narrow.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_checkpoint_holds_step_and_resolved_configuration(narrow, tmp_path):
+    config = {"TRAIN": {"lr": 0.01}}
+    save_checkpoint(tmp_path / "a.safetensors", narrow, None, step=7, config=config)
+    found = load_checkpoint(tmp_path / "a.safetensors")
+    assert (found.step, found.config) == (7, config)
+    assert found.tensors.keys() == narrow.state_dict().keys()
+
+
+def test_files_that_are_no_checkpoints_are_refused(tmp_path):
+    with pytest.raises(InputError, match="expected a training checkpoint"):
+        load_checkpoint(tmp_path / "absent.safetensors")
+    (tmp_path / "text.safetensors").write_text(json.dumps({"weights": 1}))
+    with pytest.raises(InputError, match="expected a training checkpoint"):
+        load_checkpoint(tmp_path / "text.safetensors")
+
+
+def test_half_a_checkpoint_is_refused(narrow, tmp_path):
+    save_checkpoint(tmp_path / "a.safetensors", narrow, None, step=7, config={})
+    whole = (tmp_path / "a.safetensors").read_bytes()
+    (tmp_path / "a.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="expected a training checkpoint"):
+        load_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_checkpoint_of_another_network_is_refused(narrow, tmp_path):
+    save_checkpoint(tmp_path / "a.safetensors", narrow.rpn, None, step=7, config={})
+    with pytest.raises(InputError, match="the checkpoint is of another network"):
+        training_of(narrow).resume(load_checkpoint(tmp_path / "a.safetensors"))
+
+
+def test_nan_loss_stops_with_the_layer_to_blame_and_moves_nothing(narrow, batch):
+    training = training_of(narrow)
+    narrow.backbone.stage3[0].bn2.running_var.fill_(-1)
+    before = state(narrow)
+    with pytest.raises(TrainingDiverged, match=r"at update 1 .*backbone\.stage3\.0\.bn2 \(BatchNorm\) is the first"):
+        training.step(batch)
+    for name, tensor in narrow.state_dict().items():
+        np.testing.assert_array_equal(tensor.numpy(), before[name].numpy())
+
+
+def test_nan_weight_is_named_as_a_parameter(narrow, batch):
+    with torch.no_grad():
+        narrow.rpn.conv.weight[0, 0, 0, 0] = float("nan")
+    with pytest.raises(TrainingDiverged, match=r"parameter rpn\.conv\.weight is not finite"):
+        training_of(narrow).step(batch)
+
+
+def test_finite_network_blames_nobody():
+    network = torch.nn.Linear(2, 2)
+    assert "every layer's output is finite" in first_nonfinite(network, lambda: network(torch.ones(1, 2)))
