@@ -1,0 +1,47 @@
+"""Frozen batch normalisation folded into the convolutions before it, for inference."""
+
+import copy
+
+import torch
+from torch import nn
+
+from dcn_tasks.errors import InputError
+from torch_port.layers import BatchNorm, DeformConv2d
+
+PAIRS = (("conv", "bn"), ("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
+
+
+def fold_batch_norm(network: nn.Module) -> nn.Module:
+    """A copy for inference whose batch normalisations are folded into their convolutions, with ReLUs in place.
+
+    conv(x) * s + t with s = weight / sqrt(running_var + eps), t = bias - running_mean * s becomes one convolution of
+    weight conv.weight * s and bias t. It is the same function rounded differently, so layers are compared on the
+    network itself, not on the copy. The copy is in evaluation mode, channels_last, and its gradients are off.
+
+    Raises: InputError for a normalisation that has no convolution in front of it by the names of this project.
+    """
+    folded = copy.deepcopy(network).eval().requires_grad_(False)
+    for parent in folded.modules():
+        for conv, norm in PAIRS:
+            if isinstance(getattr(parent, norm, None), BatchNorm):
+                fold_pair(getattr(parent, conv), getattr(parent, norm))
+                setattr(parent, norm, nn.Identity())
+        if isinstance(parent, nn.ReLU):
+            parent.inplace = True
+    left = [name for name, module in folded.named_modules() if isinstance(module, BatchNorm)]
+    if left:
+        raise InputError(
+            f"fold_batch_norm: expected a convolution before every normalisation, found none before {left[0]}"
+        )
+    return folded.to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def fold_pair(conv: nn.Conv2d | DeformConv2d, norm: BatchNorm) -> None:
+    """Scales the convolution's weight and gives it the bias, both computed in float64."""
+    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    shift = norm.bias.double() - norm.running_mean.double() * scale
+    if conv.bias is not None:
+        shift += conv.bias.double() * scale
+    conv.weight = nn.Parameter((conv.weight.double() * scale[:, None, None, None]).to(conv.weight), requires_grad=False)
+    conv.bias = nn.Parameter(shift.to(conv.weight), requires_grad=False)
