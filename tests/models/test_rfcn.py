@@ -24,13 +24,13 @@ def test_the_same_streams_give_the_same_rois(narrow):
 
 def test_training_outputs_have_the_graphs_shapes(narrow, batch):
     outputs = narrow.forward_train(batch, Draws(0))
-    rois = outputs.rcnn_label.shape[1]
+    rois = outputs.label.shape[1]
     assert outputs.rpn_cls_prob.shape == (1, 2, 6 * 36)
     assert outputs.rpn_bbox_loss.shape == (1, 24, 6, 6)
     assert outputs.cls_prob.shape == (1, rois, 4)
     assert outputs.bbox_loss.shape == (1, rois, 8)
-    assert (outputs.rcnn_label >= 0).sum() == 8  # hard RoIs
-    assert list(outputs.arrays()) == ["rpn_cls_prob", "rpn_bbox_loss", "cls_prob", "bbox_loss", "rcnn_label"]
+    assert (outputs.label >= 0).sum() == 8  # hard RoIs
+    assert list(outputs.arrays()) == ["rpn_cls_prob", "rpn_bbox_loss", "cls_prob", "bbox_loss", "label"]
 
 
 def test_loss_is_the_sum_of_its_terms(narrow, batch):

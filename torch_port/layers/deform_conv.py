@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dcn_tasks.errors import InputError
-from torch_port.ops import deform_conv2d, modulated_deform_conv2d
+from torch_port import ops
 
 Size = int | tuple[int, int]
 
@@ -83,7 +83,7 @@ class DeformConv2d(nn.Module):
     def forward(self, input: Tensor, offset: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, F, OH, OW]; offset [N, 2*G*K, OH, OW] in pixels: y, x, tap by tap, group by group."""
         geometry = (self.stride, self.padding, self.dilation)
-        return deform_conv2d(input, offset, self.weight, self.bias, *geometry, border=self.border)
+        return ops.deform_conv2d(input, offset, self.weight, self.bias, *geometry, border=self.border)
 
     def extra_repr(self) -> str:
         return (
@@ -105,7 +105,7 @@ class ModulatedDeformConv2d(DeformConv2d):
     def forward(self, input: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, F, OH, OW]; offset [N, 2*G*K, OH, OW] in pixels; mask [N, G*K, OH, OW], used as it is."""
         geometry = (self.stride, self.padding, self.dilation)
-        return modulated_deform_conv2d(input, offset, mask, self.weight, self.bias, *geometry, border=self.border)
+        return ops.modulated_deform_conv2d(input, offset, mask, self.weight, self.bias, *geometry, border=self.border)
 
 
 def predictor(conv: DeformConv2d, channels_per_tap: int, lr_mult: float, geometry: dict) -> nn.Conv2d:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dcn_tasks.streams import Draws
-from torch_port.ops import proposal
+from torch_port import ops
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,15 @@ class Proposal(nn.Module):
     Args:
         feature_stride: image pixels per feature pixel.
         scales, ratios: of the anchors, as in dcn_tasks.anchors.base_anchors.
-    Source: the original's Python operator `proposal` (operator_py/proposal.py), by torch_port.ops.proposal.
+        variant: "python", the original's Python operator (operator_py/proposal.py), or "cxx", MXNet's own Proposal.
+    Source: torch_port.ops.proposal.
     """
 
-    def __init__(self, *, feature_stride: int, scales: tuple[float, ...], ratios: tuple[float, ...]):
+    def __init__(
+        self, *, feature_stride: int, scales: tuple[float, ...], ratios: tuple[float, ...], variant: str = "python"
+    ):
         super().__init__()
+        self.variant = variant
         self.feature_stride = feature_stride
         self.scales = tuple(scales)
         self.ratios = tuple(ratios)
@@ -58,7 +62,7 @@ class Proposal(nn.Module):
         Returns: [N*post_nms_top_n, 5] = (image index, x1, y1, x2, y2) in network input pixels, far edge inclusive.
         """
         wide = torch.promote_types(bbox_delta.dtype, torch.float32)  # boxes in half precision would be off by pixels
-        rois, _, num_valid = proposal(
+        rois, _, num_valid = ops.proposal(
             class_prob.to(wide),
             bbox_delta.to(wide),
             im_info.to(wide),
@@ -69,8 +73,10 @@ class Proposal(nn.Module):
             post_nms_top_n=limits.post_nms_top_n,
             nms_thresh=limits.nms_thresh,
             min_size=limits.min_size,
-            variant="python",
+            variant=self.variant,
         )
+        if self.variant == "cxx":  # pads by turns, without a draw
+            return rois
         return self.pad(rois, num_valid.tolist(), draws or Draws(0))
 
     def pad(self, rois: Tensor, num_valid: list[int], draws: Draws) -> Tensor:
@@ -84,4 +90,5 @@ class Proposal(nn.Module):
         return rois
 
     def extra_repr(self) -> str:
-        return f"feature_stride={self.feature_stride}, scales={self.scales}, ratios={self.ratios}"
+        anchors = f"feature_stride={self.feature_stride}, scales={self.scales}, ratios={self.ratios}"
+        return f"{anchors}, variant={self.variant!r}"

@@ -6,7 +6,7 @@ gives the RoIs a gradient.
 
 from torch import Tensor, nn
 
-from torch_port.ops import deform_psroi_pool, psroi_pool, roi_pool
+from torch_port import ops
 
 
 class DeformPSRoIPool(nn.Module):
@@ -45,7 +45,7 @@ class DeformPSRoIPool(nn.Module):
 
     def forward(self, input: Tensor, rois: Tensor, offset: Tensor | None = None) -> Tensor:
         """[N, D*g*g, H, W], [R, 5], [R, 2*classes, part, part] (x first, then y) -> [R, D, P, P]."""
-        return deform_psroi_pool(input, rois, offset, **self.arguments)
+        return ops.deform_psroi_pool(input, rois, offset, **self.arguments)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self.arguments.items())
@@ -72,7 +72,7 @@ class PSRoIPool(nn.Module):
 
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:
         """[N, D*g*g, H, W], [R, 5] -> [R, D, P, P]."""
-        return psroi_pool(input, rois, **self.arguments)
+        return ops.psroi_pool(input, rois, **self.arguments)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self.arguments.items())
@@ -92,7 +92,7 @@ class RoIPool(nn.Module):
 
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:
         """[N, C, H, W], [R, 5] -> [R, C, P, P]."""
-        return roi_pool(input, rois, **self.arguments)
+        return ops.roi_pool(input, rois, **self.arguments)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self.arguments.items())

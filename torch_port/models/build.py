@@ -3,9 +3,8 @@
 import re
 
 from dcn_tasks.config import Config
-from dcn_tasks.network import NetworkSpec
-
 from dcn_tasks.errors import InputError
+from dcn_tasks.network import NetworkSpec
 from torch_port.layers import ProposalLimits
 from torch_port.models.backbone import ResNet
 from torch_port.models.heads import RFCNHead, RPNHead
@@ -41,6 +40,7 @@ def build_network(cfg: Config) -> RFCN:
         scales=tuple(spec.anchor_scales),
         ratios=tuple(spec.anchor_ratios),
         feature_stride=spec.feature_stride,
+        proposal_variant=proposal_variant(cfg),
     )
     head = RFCNHead(
         32 * spec.base_width,
@@ -88,8 +88,26 @@ def proposal_limits(phase: Config) -> ProposalLimits:
     )
 
 
+def proposal_variant(cfg: Config) -> str:
+    """Whose rules proposals follow: the original's Python operator, as in all its configurations, or MXNet's own."""
+    if cfg.TRAIN.CXX_PROPOSAL != cfg.TEST.CXX_PROPOSAL:
+        raise InputError(
+            f"CXX_PROPOSAL: expected the same in TRAIN and TEST, got {cfg.TRAIN.CXX_PROPOSAL} and "
+            f"{cfg.TEST.CXX_PROPOSAL}: set both"
+        )
+    return "cxx" if cfg.TRAIN.CXX_PROPOSAL else "python"
+
+
+def box_normalisation(cfg: Config) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Means [4] and standard deviations [4] of the box targets; 0 and 1 unless BBOX_NORMALIZATION_PRECOMPUTED."""
+    if not cfg.TRAIN.BBOX_NORMALIZATION_PRECOMPUTED:
+        return (0.0,) * 4, (1.0,) * 4
+    return tuple(cfg.TRAIN.BBOX_MEANS), tuple(cfg.TRAIN.BBOX_STDS)
+
+
 def proposal_target(cfg: Config, spec: NetworkSpec) -> ProposalTarget:
     train = cfg.TRAIN
+    means, stds = box_normalisation(cfg)
     return ProposalTarget(
         batch_rois=train.BATCH_ROIS,
         fg_fraction=train.FG_FRACTION,
@@ -98,8 +116,8 @@ def proposal_target(cfg: Config, spec: NetworkSpec) -> ProposalTarget:
         bg_thresh_lo=train.BG_THRESH_LO,
         num_reg_classes=spec.num_reg_classes,
         class_agnostic=spec.class_agnostic,
-        bbox_means=tuple(train.BBOX_MEANS),
-        bbox_stds=tuple(train.BBOX_STDS),
+        bbox_means=means,
+        bbox_stds=stds,
         bbox_weights=tuple(train.BBOX_WEIGHTS),
     )
 

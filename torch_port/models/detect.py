@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+
 from dcn_tasks.config import Config
 from dcn_tasks.detections import Detections, detections
 from dcn_tasks.images import to_network_input
-
 from torch_port.models.rfcn import RFCN
 
 

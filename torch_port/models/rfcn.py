@@ -25,7 +25,7 @@ class TrainingOutputs:
     """The five outputs of the original's training graph, in its order, and the loss.
 
     rpn_cls_prob: [1, 2, A*H*W]. rpn_bbox_loss: [1, 4A, H, W]. cls_prob: [1, R, C].
-    bbox_loss: [1, R, 4*num_box_classes]. rcnn_label: [1, R], -1 where hard example mining left the RoI out.
+    bbox_loss: [1, R, 4*num_box_classes]. label: [1, R], -1 where hard example mining left the RoI out.
     All five are detached.
     loss: [] sum of `terms`; its gradient is MXNet's. replayed: what replay changed, when there was one.
     """
@@ -34,14 +34,14 @@ class TrainingOutputs:
     rpn_bbox_loss: Tensor
     cls_prob: Tensor
     bbox_loss: Tensor
-    rcnn_label: Tensor
+    label: Tensor
     loss: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
     replayed: ReplayReport | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The five outputs by name, for dcn_tasks.training_metrics."""
-        names = ("rpn_cls_prob", "rpn_bbox_loss", "cls_prob", "bbox_loss", "rcnn_label")
+        names = ("rpn_cls_prob", "rpn_bbox_loss", "cls_prob", "bbox_loss", "label")
         return {name: getattr(self, name).cpu().numpy() for name in names}
 
 
@@ -141,7 +141,7 @@ class RFCN(nn.Module):
             rpn_bbox_loss=terms["rpn_bbox"].output,
             cls_prob=terms["cls"].output[None],
             bbox_loss=terms["bbox"].output[None],
-            rcnn_label=chosen.labels[None],
+            label=chosen.labels[None],
             loss=torch.stack([term.scalar for term in terms.values()]).sum(),
             terms={name: term.scalar.detach() for name, term in terms.items()},
             replayed=report,

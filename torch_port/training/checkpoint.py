@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from dcn_tasks.config import Config
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
 from torch_port.models import RFCN
+from torch_port.models.build import box_normalisation
 
 WEIGHTS = "weights"
 MOMENTUM = "momentum"
@@ -96,8 +97,8 @@ def load_for_detection(path: Path | str, network: RFCN, cfg: Config) -> None:
     """Loads a training checkpoint into an R-FCN and un-normalises its box weights, ready for models.Detector.
 
     Args:
-        cfg: TRAIN.BBOX_MEANS and BBOX_STDS are read.
+        cfg: TRAIN.BBOX_* are read.
     Raises: InputError as load_checkpoint and restore.
     """
     restore(load_checkpoint(path), network)
-    network.head.unnormalise_boxes(cfg.TRAIN.BBOX_MEANS, cfg.TRAIN.BBOX_STDS)
+    network.head.unnormalise_boxes(*box_normalisation(cfg))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from dcn_tasks.schedule import WarmupMultiFactor
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dcn_tasks.schedule import WarmupMultiFactor
 from dcn_tasks.streams import Draws
 from torch_port.models import RFCN, TrainingOutputs
 from torch_port.training.checkpoint import Checkpoint, restore, save_checkpoint

@@ -1,8 +1,7 @@
 """From a configuration to everything a training needs: the only place in torch_port.training that reads one."""
 
 from dcn_tasks.config import Config
-from dcn_tasks.schedule import WarmupMultiFactor
-
+from dcn_tasks.schedule import WarmupMultiFactor, steps_in_updates
 from torch_port.models import RFCN
 from torch_port.models.build import fixed_parameters
 from torch_port.training.loop import Training
@@ -18,10 +17,9 @@ def training_for(network: RFCN, cfg: Config, *, updates_per_epoch: int, seed: in
     """
     train = cfg.TRAIN
     groups = parameter_groups(network, weight_decay=train.wd, fixed=fixed_parameters(network, cfg.network.FIXED_PARAMS))
-    epochs = [float(epoch) for epoch in str(train.lr_step).split(",") if epoch]
     schedule = WarmupMultiFactor(
         train.lr,
-        [int(epoch * updates_per_epoch) for epoch in epochs],
+        steps_in_updates(train.lr_step, updates_per_epoch),
         train.lr_factor,
         train.warmup,
         train.warmup_lr,

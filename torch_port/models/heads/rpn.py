@@ -24,6 +24,7 @@ class RPNHead(nn.Module):
         in_channels: channels of the stage 4 map. width: channels of the hidden 3x3 convolution.
         scales, ratios: of the anchors; A = len(scales) * len(ratios).
         feature_stride: image pixels per feature pixel.
+        proposal_variant: as torch_port.layers.Proposal.
     Source: the original's rpn_conv_3x3 ... rois.
     """
 
@@ -35,6 +36,7 @@ class RPNHead(nn.Module):
         scales: tuple[float, ...] = (8, 16, 32),
         ratios: tuple[float, ...] = (0.5, 1, 2),
         feature_stride: int = 16,
+        proposal_variant: str = "python",
     ):
         super().__init__()
         self.num_anchors = len(scales) * len(ratios)
@@ -43,7 +45,7 @@ class RPNHead(nn.Module):
         self.cls_score = nn.Conv2d(width, 2 * self.num_anchors, 1)
         self.bbox_pred = nn.Conv2d(width, 4 * self.num_anchors, 1)
         self.softmax = ChannelSoftmax(classes=2)
-        self.proposal = Proposal(feature_stride=feature_stride, scales=scales, ratios=ratios)
+        self.proposal = Proposal(feature_stride=feature_stride, scales=scales, ratios=ratios, variant=proposal_variant)
 
     def forward(
         self, features: Tensor, im_info: Tensor, limits: ProposalLimits, draws: Draws | None = None
