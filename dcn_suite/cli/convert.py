@@ -128,7 +128,7 @@ def convert_to_mxnet(source: Path, config: str | None, prefix: Path) -> dict:
     file = prefix.parent / f"{prefix.name}-0000.params"
     graph = prefix.parent / f"{prefix.name}-symbol.json"
     notes = list(json.loads(weights.metadata.get("notes", "[]")))
-    with staged_folder_of(prefix) as staging:
+    with staged_folder(prefix.parent) as staging:
         save_params(staging / file.name, params)
         if importlib.util.find_spec("mxnet") is None:
             notes.append(f"{graph.name} is not written: MXNet, which makes the graph, is not installed")
@@ -138,11 +138,6 @@ def convert_to_mxnet(source: Path, config: str | None, prefix: Path) -> dict:
             build_symbol(cfg, is_train=False).save(str(staging / graph.name))
     written = [str(path) for path in (file, graph) if path.exists()]
     return {"written": ", ".join(written), "arg": len(params.arg), "aux": len(params.aux), "notes": notes}
-
-
-def staged_folder_of(prefix: Path):
-    """The folder that PREFIX names files in, staged."""
-    return staged_folder(prefix.parent)
 
 
 def sha256(path: Path) -> str:

@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -48,23 +48,24 @@ def note(sentence: str) -> None:
 
 @contextmanager
 def staged_folder(folder: str | os.PathLike) -> Iterator[Path]:
-    """Yield a new folder beside `folder`; at the end move its files into `folder`, replacing those of the same name.
+    """Yield a new folder to write into; at the end its files move into `folder`, replacing those of the same name.
 
-    On any error the staging folder is removed and `folder` is as it was, or absent if it was absent.
+    On any error the staged files are removed and `folder` is as it was, or absent if it was absent.
     """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(20, "is a file, a folder is needed", str(folder))
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    staging = None
     try:
+        staging = Path(tempfile.mkdtemp(prefix=".staged-", dir=folder))  # inside: the same file system, surely writable
         yield staging
-        if folder.exists():
-            for file in sorted(staging.iterdir()):
-                os.replace(file, folder / file.name)
-        else:
-            staging.chmod(0o755)
-            os.rename(staging, folder)
+        for file in sorted(staging.iterdir()):
+            os.replace(file, folder / file.name)
+        created = []
     finally:
-        with suppress(FileNotFoundError):
+        if staging is not None:
             shutil.rmtree(staging)
+        for path in created:
+            path.rmdir()

@@ -1,0 +1,206 @@
+"""`dcn convert` there and back is bitwise, says what it did, and leaves nothing behind when it fails."""
+
+import errno
+import hashlib
+import importlib.util
+import json
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dcn_suite.cli import convert as convert_command
+from dcn_suite.cli.main import main
+from dcn_tasks.config import dump, load_config, to_plain
+from tests.convert.checkpoints import NARROW, made_up, narrow
+from weights_convert import load_params, load_weights, save_params
+from weights_convert.arrays import same_bits
+
+CONFIG = NARROW["deformable"]
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = tmp_path / "narrow-0007.params"
+    save_params(path, made_up(narrow()))
+    return path
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def convert(checkpoint, out, *more) -> int:
+    return main(["convert", str(checkpoint), "--config", CONFIG, "-o", str(out), *more])
+
+
+@pytest.fixture
+def without_mxnet(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "mxnet" else find(name, *a))
+
+
+def test_folder_holds_weights_config_and_parity(checkpoint, tmp_path, capsys):
+    assert convert(checkpoint, tmp_path / "new" / "out") == 0
+    out = tmp_path / "new" / "out"
+    assert names_in(out) == ["config.yaml", "model.safetensors", "parity.json"]
+    assert json.loads((out / "parity.json").read_text()) == {
+        "verdict": "not verified",
+        "why": "--verify was not given",
+    }
+    assert to_plain(load_config(out / "config.yaml")) == to_plain(narrow())
+    metadata = load_weights(out / "model.safetensors").metadata
+    assert metadata["source"] == checkpoint.name
+    assert metadata["source_sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert json.loads(metadata["config"]) == to_plain(narrow())
+    assert {"torch", "numpy", "safetensors"} <= set(json.loads(metadata["packages"])) and metadata["rules_version"]
+    assert "not verified" in capsys.readouterr().out
+
+
+def test_there_and_back_gives_the_same_arrays(checkpoint, tmp_path, without_mxnet, capsys):
+    assert convert(checkpoint, tmp_path / "out") == 0
+    assert main(["convert", str(tmp_path / "out"), "--to", "mxnet", "-o", str(tmp_path / "back" / "net")]) == 0
+    assert names_in(tmp_path / "back") == ["net-0000.params"]
+    assert "net-symbol.json is not written: MXNet" in capsys.readouterr().err
+    before, after = (dict(load_params(path).items()) for path in (checkpoint, tmp_path / "back" / "net-0000.params"))
+    assert before.keys() == after.keys()
+    assert all(same_bits(before[name], after[name]) for name in before)
+
+
+def test_json_goes_to_stdout_alone(checkpoint, tmp_path, capsys):
+    assert convert(checkpoint, tmp_path / "out", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["parity"]["verdict"] == "not verified" and result["normalised copies for training"] == 2
+
+
+def test_verify_without_mxnet_says_not_verified(checkpoint, tmp_path, without_mxnet):
+    assert convert(checkpoint, tmp_path / "out", "--verify") == 0
+    parity = json.loads((tmp_path / "out" / "parity.json").read_text())
+    assert parity["verdict"] == "not verified" and parity["why"]
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("holds", 0), ("does not hold", 1), ("not verified", 0)])
+def test_exit_code_is_the_verdict(checkpoint, tmp_path, monkeypatch, verdict, code):
+    monkeypatch.setattr(convert_command, "verified", lambda *args: {"verdict": verdict})
+    assert convert(checkpoint, tmp_path / "out", "--verify") == code
+    assert json.loads((tmp_path / "out" / "parity.json").read_text())["verdict"] == verdict
+
+
+def test_second_run_replaces_the_first_and_keeps_other_files(checkpoint, tmp_path):
+    out = tmp_path / "out"
+    assert convert(checkpoint, out) == 0
+    (out / "mine.txt").write_text("keep")
+    (out / "parity.json").write_text("old")
+    assert convert(checkpoint, out) == 0
+    assert names_in(out) == ["config.yaml", "mine.txt", "model.safetensors", "parity.json"]
+    assert (out / "parity.json").read_text() != "old"
+
+
+# --- failures ------------------------------------------------------------------------------------------------------
+
+
+def failed(capsys, checkpoint, out, *words, config=CONFIG) -> None:
+    before = names_in(checkpoint.parent)
+    assert main(["convert", str(checkpoint), "--config", str(config), "-o", str(out)]) == 2
+    captured = capsys.readouterr()
+    for word in words:
+        assert word in captured.err
+    assert "Traceback" not in captured.err and captured.out == ""
+    assert names_in(checkpoint.parent) == before
+
+
+def test_checkpoint_of_other_classes_is_named_and_nothing_written(checkpoint, tmp_path, capsys):
+    config = tmp_path / "more_classes.yaml"
+    config.write_text(dump(load_config(CONFIG, dataset__NUM_CLASSES=9)))
+    failed(
+        capsys, checkpoint, tmp_path / "out",
+        "rfcn_cls_weight: file has", "classes there, 9 here", f"the file fits: --config {CONFIG}", config=config,
+    )  # fmt: skip
+
+
+def test_truncated_checkpoint_is_named_and_nothing_written(checkpoint, tmp_path, capsys):
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
+    failed(capsys, checkpoint, tmp_path / "out", str(checkpoint), "truncated")
+
+
+def test_unknown_config_is_named(checkpoint, tmp_path, capsys):
+    failed(capsys, checkpoint, tmp_path / "out", "demo/narrow_rfcnn", config="demo/narrow_rfcnn")
+
+
+def test_config_is_asked_for(checkpoint, tmp_path, capsys):
+    assert main(["convert", str(checkpoint), "-o", str(tmp_path / "out")]) == 2
+    assert "--config is needed" in capsys.readouterr().err
+
+
+def test_out_that_is_a_file_is_refused(checkpoint, tmp_path, capsys):
+    (tmp_path / "out").write_text("mine")
+    failed(capsys, checkpoint, tmp_path / "out", "a folder is needed")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_way_back_wants_a_converted_folder(checkpoint, tmp_path, capsys):
+    assert main(["convert", str(checkpoint), "--to", "mxnet", "-o", str(tmp_path / "x")]) == 2
+    assert "got no folder" in capsys.readouterr().err
+    assert main(["convert", str(tmp_path), "--to", "mxnet", "-o", str(tmp_path / "x")]) == 2
+    assert "model.safetensors: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_full_disk_at_the_last_file_leaves_nothing_new(checkpoint, tmp_path, capsys, monkeypatch, existing):
+    out = tmp_path / "deep" / "out"
+    if existing:
+        assert convert(checkpoint, out) == 0
+        before = {path.name: path.read_bytes() for path in out.iterdir()}
+    write = Path.write_text
+
+    def full(self, text, **more):
+        if self.name == "parity.json":
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+        return write(self, text, **more)
+
+    capsys.readouterr()
+    monkeypatch.setattr(Path, "write_text", full)
+    assert convert(checkpoint, out) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    if existing:
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    else:
+        assert not (tmp_path / "deep").exists()
+
+
+def test_interruption_leaves_nothing(checkpoint, tmp_path, monkeypatch, capsys):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(convert_command, "save_weights", stop)
+    assert convert(checkpoint, tmp_path / "out") == 130
+    assert not (tmp_path / "out").exists() and "interrupted" in capsys.readouterr().err
+
+
+def test_real_write_past_the_size_limit_leaves_nothing(checkpoint, tmp_path):
+    """The kernel refuses the write (RLIMIT_FSIZE): one sentence, exit 2, no folder."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, 1 << 14))
+
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "dcn_suite.cli.main",
+        "convert",
+        str(checkpoint),
+        "--config",
+        CONFIG,
+        "-o",
+        str(out),
+    ]
+    root = Path(convert_command.__file__).parents[2]
+    done = subprocess.run(command, preexec_fn=limit, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "File too large" in done.stderr and "Traceback" not in done.stderr
+    assert not out.exists()
