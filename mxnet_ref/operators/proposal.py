@@ -1,0 +1,73 @@
+"""Custom operator `proposal`: RPN probabilities and deltas to RoIs (original `operator_py/proposal.py`)."""
+
+import mxnet as mx
+
+from dcn_tasks.proposals import propose
+from mxnet_ref.operators.draws import current_draws
+from mxnet_ref.operators.literals import number_tuple
+
+
+class Proposal(mx.operator.CustomOp):
+    def __init__(self, prop: "ProposalProp"):
+        super().__init__()
+        self.prop = prop
+
+    def forward(self, is_train, req, in_data, out_data, aux):
+        prob, deltas, im_info = (array.asnumpy() for array in in_data)
+        if prob.shape[0] != 1:
+            raise ValueError(f"proposal: expected one image, got {prob.shape[0]}")
+        found = propose(
+            prob[0, prob.shape[1] // 2 :], deltas[0], im_info[0], draws=current_draws(), **self.prop.settings
+        )
+        self.assign(out_data[0], req[0], mx.nd.array(found.rois, dtype=out_data[0].dtype))
+        if self.prop.output_score:
+            self.assign(out_data[1], req[1], mx.nd.array(found.scores, dtype=out_data[1].dtype))
+
+    def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+        for gradient, how in zip(in_grad, req, strict=True):
+            self.assign(gradient, how, 0)
+
+
+@mx.operator.register("proposal")
+class ProposalProp(mx.operator.CustomOpProp):
+    """Inputs cls_prob [1, 2A, H, W], bbox_pred [1, 4A, H, W], im_info [1, 3]; outputs output [post, 5] and, if asked, score [post, 1]."""
+
+    def __init__(
+        self,
+        feat_stride="16",
+        scales="(8, 16, 32)",
+        ratios="(0.5, 1, 2)",
+        output_score="False",
+        rpn_pre_nms_top_n="6000",
+        rpn_post_nms_top_n="300",
+        threshold="0.3",
+        rpn_min_size="16",
+    ):
+        super().__init__(need_top_grad=False)
+        self.output_score = output_score == "True"
+        self.settings = {
+            "feature_stride": int(feat_stride),
+            "scales": number_tuple(scales),
+            "ratios": number_tuple(ratios),
+            "pre_nms_top_n": int(rpn_pre_nms_top_n),
+            "post_nms_top_n": int(rpn_post_nms_top_n),
+            "nms_thresh": float(threshold),
+            "min_size": float(rpn_min_size),
+        }
+
+    def list_arguments(self):
+        return ["cls_prob", "bbox_pred", "im_info"]
+
+    def list_outputs(self):
+        return ["output", "score"] if self.output_score else ["output"]
+
+    def infer_shape(self, in_shape):
+        count = self.settings["post_nms_top_n"]
+        outputs = [[count, 5], [count, 1]] if self.output_score else [[count, 5]]
+        return [in_shape[0], in_shape[1], [in_shape[0][0], 3]], outputs, []
+
+    def create_operator(self, ctx, shapes, dtypes):
+        return Proposal(self)
+
+    def declare_backward_dependency(self, out_grad, in_data, out_data):
+        return []

@@ -1,0 +1,76 @@
+"""Custom operator `proposal_target`: RoIs and ground truth to labelled RoIs (original `operator_py/proposal_target.py`)."""
+
+import json
+
+import mxnet as mx
+
+from dcn_tasks.roi_targets import sample_rois
+from mxnet_ref.operators.draws import current_draws
+
+
+class ProposalTarget(mx.operator.CustomOp):
+    def __init__(self, prop: "ProposalTargetProp"):
+        super().__init__()
+        self.prop = prop
+
+    def forward(self, is_train, req, in_data, out_data, aux):
+        rois, gt_boxes = (array.asnumpy() for array in in_data)
+        found = sample_rois(rois, gt_boxes, draws=current_draws(), **self.prop.settings)
+        for output, how, value in zip(
+            out_data, req, (found.rois, found.labels, found.bbox_targets, found.bbox_weights), strict=True
+        ):
+            if value.shape != output.shape:
+                raise ValueError(
+                    f"proposal_target: expected {list(output.shape)}, sampled {list(value.shape)}: with BATCH_ROIS -1, "
+                    "BG_THRESH_LO must be 0 so that every RoI is kept"
+                )
+            self.assign(output, how, mx.nd.array(value, dtype=output.dtype))
+
+    def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+        for gradient, how in zip(in_grad, req, strict=True):
+            self.assign(gradient, how, 0)
+
+
+@mx.operator.register("proposal_target")
+class ProposalTargetProp(mx.operator.CustomOpProp):
+    """Inputs rois [R, 5], gt_boxes [G, 5]; outputs rois [S, 5], label [S], bbox_target and bbox_weight [S, 4*num_classes].
+
+    num_classes counts box regressions. cfg: JSON of fg_thresh, bg_thresh_hi, bg_thresh_lo, bbox_means, bbox_stds,
+    bbox_weights, class_agnostic; S is batch_rois, or R + G where batch_rois is -1.
+    """
+
+    def __init__(self, num_classes, batch_images="1", batch_rois="128", cfg="{}", fg_fraction="0.25"):
+        super().__init__(need_top_grad=False)
+        try:
+            settings = json.loads(cfg)
+        except ValueError as error:
+            raise ValueError(
+                "proposal_target: cfg: expected JSON; a graph of the original holds a pickle there, which is never loaded: "
+                "build the graph from its configuration"
+            ) from error
+        if int(batch_images) != 1:
+            raise ValueError(f"proposal_target: batch_images: expected 1, got {batch_images}")
+        self.settings = {
+            **settings,
+            "num_reg_classes": int(num_classes),
+            "batch_rois": int(batch_rois),
+            "fg_fraction": float(fg_fraction),
+        }
+
+    def list_arguments(self):
+        return ["rois", "gt_boxes"]
+
+    def list_outputs(self):
+        return ["rois_output", "label", "bbox_target", "bbox_weight"]
+
+    def infer_shape(self, in_shape):
+        count = self.settings["batch_rois"]
+        count = in_shape[0][0] + in_shape[1][0] if count == -1 else count
+        width = 4 * self.settings["num_reg_classes"]
+        return in_shape, [[count, 5], [count], [count, width], [count, width]], []
+
+    def create_operator(self, ctx, shapes, dtypes):
+        return ProposalTarget(self)
+
+    def declare_backward_dependency(self, out_grad, in_data, out_data):
+        return []

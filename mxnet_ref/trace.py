@@ -1,0 +1,81 @@
+"""A graph as text, one node per line, for comparison with the original's."""
+
+import json
+import re
+
+import mxnet as mx
+
+# Input names that the line shows; operators not listed take positional inputs.
+INPUT_NAMES = {
+    "Convolution": ("data", "weight", "bias"),
+    "Deconvolution": ("data", "weight", "bias"),
+    "FullyConnected": ("data", "weight", "bias"),
+    "DeformableConvolution": ("data", "offset", "weight", "bias"),
+    "BatchNorm": ("data", "gamma", "beta", "moving_mean", "moving_var"),
+    "Activation": ("data",),
+    "Pooling": ("data",),
+    "Reshape": ("data",),
+    "SoftmaxOutput": ("data", "label"),
+    "SoftmaxActivation": ("data",),
+    "softmax": ("data",),
+    "smooth_l1": ("data",),
+    "MakeLoss": ("data",),
+    "PSROIPooling": ("data", "rois"),
+    "DeformablePSROIPooling": ("data", "rois", "trans"),
+    "ROIPooling": ("data", "rois"),
+    "Proposal": ("cls_prob", "bbox_pred", "im_info"),
+}
+CUSTOM_INPUT_NAMES = {
+    "proposal": ("cls_prob", "bbox_pred", "im_info"),
+    "proposal_target": ("rois", "gt_boxes"),
+    "BoxAnnotatorOHEM": ("cls_score", "bbox_pred", "labels", "bbox_targets", "bbox_weights"),
+}
+OPERATOR_ALIASES = {"elemwise_sub": "_sub", "elemwise_mul": "_mul", "elemwise_add": "_plus"}
+AUTOMATIC_NAMES = {"_minus": "sub", "_mul": "mul", "_plus": "add"}
+LEFT_OUT = {"cfg"}  # settings of the original's Python operators, pickled there and JSON here
+
+
+def trace(symbol: mx.sym.Symbol) -> list[str]:
+    """The operators of a graph in topological order, as `Op | name | inputs | attrs`.
+
+    Inputs are node names, `name[k]` for output k of a node that has several; parameters that MXNet made by itself are
+    not shown. Attributes are sorted by name. Variables have no line.
+    """
+    nodes = json.loads(symbol.tojson())["nodes"]
+    with_several_outputs = {source for node in nodes for source, output, *_ in node["inputs"] if output > 0}
+    return [line(node, nodes, with_several_outputs) for node in nodes if node["op"] != "null"]
+
+
+def line(node: dict, nodes: list[dict], with_several_outputs: set[int]) -> str:
+    attrs = node.get("attrs", {})
+    op = operator_name(node["op"])
+    names = CUSTOM_INPUT_NAMES.get(attrs.get("op_type", ""), ()) if op == "Custom" else INPUT_NAMES.get(op, ())
+    shown = []
+    for index, (source, output, *_) in enumerate(node["inputs"]):
+        argument = names[index] if index < len(names) else None
+        if argument and is_automatic_parameter(nodes[source], node, argument):
+            continue
+        text = node_name(nodes[source])
+        if source in with_several_outputs:
+            text += f"[{output}]"
+        shown.append(f"{argument}={text}" if argument else text)
+    listed = sorted((key.strip("_") if key.startswith("__") else key, value) for key, value in attrs.items())
+    written = ", ".join(f"{key}={value}" for key, value in listed if key not in LEFT_OUT)
+    return f"{op} | {node_name(node)} | {', '.join(shown)} | {written}".rstrip()
+
+
+def is_automatic_parameter(variable: dict, node: dict, argument: str) -> bool:
+    """Whether MXNet made this variable for the node: it carries the node's name and a copy of its attributes."""
+    if variable["op"] != "null" or variable["name"] != f"{node['name']}_{argument}":
+        return False
+    return variable.get("attrs", {}).items() >= node.get("attrs", {}).items()
+
+
+def operator_name(op: str) -> str:
+    return OPERATOR_ALIASES.get(op, op).removeprefix("_contrib_")
+
+
+def node_name(node: dict) -> str:
+    """The node's name; automatic ones (_minus0) in the spelling of the given lists (sub0)."""
+    match = re.fullmatch(r"(_minus|_mul|_plus)(\d+)", node["name"])
+    return AUTOMATIC_NAMES[match[1]] + match[2] if match else node["name"]
