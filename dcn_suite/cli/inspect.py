@@ -72,7 +72,8 @@ def statistics(values: np.ndarray) -> dict[str, float | int | None]:
         part = part[np.isfinite(part)]
         if part.size:
             low, high = min(low, float(part.min())), max(high, float(part.max()))
-            total, count = total + float(part.sum()), count + part.size
+            with np.errstate(over="ignore"):  # a sum past 1e308 is shown as inf
+                total, count = total + float(part.sum()), count + part.size
     if not count:
         return {"min": None, "max": None, "mean": None, "not_finite": flat.size}
     return {"min": low, "max": high, "mean": total / count, "not_finite": flat.size - count}

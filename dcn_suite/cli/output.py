@@ -31,13 +31,14 @@ def plain(value: object) -> object:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on stdout, numbers to the right; as wide as its content where stdout is no terminal."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(header_style="bold")
     for place, column in enumerate(columns):
         numeric = bool(rows) and isinstance(rows[0][place], int | float)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in row))
     width = None if sys.stdout.isatty() else 200
+    print(title)
     Console(width=width, highlight=False, markup=False).print(table)
 
 
