@@ -16,7 +16,7 @@ from dcn_suite.cli import convert as convert_command
 from dcn_suite.cli.main import main
 from dcn_tasks.config import dump, load_config, to_plain
 from tests.convert.checkpoints import NARROW, made_up, narrow
-from weights_convert import load_params, load_weights, save_params
+from weights_convert import load_params, load_symbol, load_weights, save_params
 from weights_convert.arrays import same_bits
 
 CONFIG = NARROW["deformable"]
@@ -204,3 +204,17 @@ def test_real_write_past_the_size_limit_leaves_nothing(checkpoint, tmp_path):
     assert done.returncode == 2, done.stderr
     assert "File too large" in done.stderr and "Traceback" not in done.stderr
     assert not out.exists()
+
+
+@pytest.mark.mxnet
+def test_way_back_gives_mxnet_a_graph_and_all_its_arrays(checkpoint, tmp_path):
+    mx = pytest.importorskip("mxnet")
+    assert convert(checkpoint, tmp_path / "out") == 0
+    prefix = tmp_path / "back" / "net"
+    assert main(["convert", str(tmp_path / "out"), "--to", "mxnet", "-o", str(prefix)]) == 0
+    assert names_in(tmp_path / "back") == ["net-0000.params", "net-symbol.json"]
+    symbol, arg, aux = mx.model.load_checkpoint(str(prefix), 0)
+    assert set(symbol.list_arguments()) - set(arg) == {"data", "im_info"}
+    assert set(symbol.list_auxiliary_states()) == set(aux)
+    assert {"rfcn_bbox_weight_test", "rfcn_bbox_bias_test"} == set(arg) - set(symbol.list_arguments())
+    assert load_symbol(tmp_path / "back" / "net-symbol.json").op_counts()["Convolution"] > 10

@@ -14,6 +14,8 @@ VARIANTS = {
     "class-aware boxes": {"CLASS_AGNOSTIC": False},
     "one deformable unit": {"network__DEFORM_CONV_UNITS": ["res4a"], "network__NUM_DEFORMABLE_GROUP": 1},
     "deformable pooling only": {"network__DEFORM_CONV_UNITS": [], "network__DEFORM_ROI_POOLING": True},
+    "no hard example mining": {"TRAIN__ENABLE_OHEM": False},
+    "MXNet's own proposals": {"TRAIN__CXX_PROPOSAL": True, "TEST__CXX_PROPOSAL": True},
     "small bins": {"network__POOLED_SIZE": 3},
     "thirty units": {"network__UNITS": [1, 2, 30, 1]},
 }
