@@ -38,8 +38,10 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     for row in rows:
         table.add_row(*(f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in row))
     width = None if sys.stdout.isatty() else 200
-    print(title)
-    Console(width=width, highlight=False, markup=False).print(table)
+    console = Console(width=width, highlight=False, markup=False)
+    with console.capture() as captured:  # rich exits by itself when the reader of a pipe leaves; main knows better
+        console.print(table)
+    sys.stdout.write(f"{title}\n{captured.get()}")
 
 
 def note(sentence: str) -> None:
