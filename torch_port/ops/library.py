@@ -1,23 +1,26 @@
-"""Loads the native libraries: importing this module makes `torch.ops.dcn` complete."""
+"""Loads the native libraries once; importing it makes `torch.ops.dcn.*` exist."""
 
 from pathlib import Path
 
 import torch
 
-FOLDER = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent.parent
+CPU_LIBRARY = PACKAGE / "_dcn_cpu.so"
+CUDA_LIBRARY = PACKAGE / "_dcn_cuda.so"
 
 
-def load() -> None:
-    """Loads `_dcn_cpu.so`, and `_dcn_cuda.so` where it was built.
+def load(path: Path) -> None:
+    """Raises ImportError that names the file and the command that builds it."""
+    try:
+        torch.ops.load_library(str(path))
+    except OSError as error:
+        built = "was built for another PyTorch or machine" if path.exists() else "has not been built"
+        raise ImportError(
+            f"torch_port: native library {path.name} {built} ({error}): build it in the source tree with "
+            "`python setup.py build_ext --inplace`, or install the package again"
+        ) from error
 
-    Raises: ImportError that says how to build the CPU library where it is missing.
-    """
-    cpu, cuda = FOLDER / "_dcn_cpu.so", FOLDER / "_dcn_cuda.so"
-    if not cpu.exists():
-        raise ImportError(f"torch_port: expected the native library {cpu}, found none: pip install . (or init.sh)")
-    torch.ops.load_library(str(cpu))
-    if cuda.exists() and torch.cuda.is_available():
-        torch.ops.load_library(str(cuda))
 
-
-load()
+load(CPU_LIBRARY)
+if CUDA_LIBRARY.exists() and torch.cuda.is_available():
+    load(CUDA_LIBRARY)

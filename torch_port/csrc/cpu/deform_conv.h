@@ -1,0 +1,46 @@
+// What the kernels of deform_conv2d are handed, and the kernels there are.
+#pragma once
+
+#include <cstdint>
+
+#include "core/deform_conv.h"
+
+namespace dcn::cpu {
+
+enum class Border { clamp, zeros };
+
+// Contiguous arrays. Null: mask and bias where there is none, every gradient that nobody asked for.
+template <class T>
+struct DeformConvArrays {
+  DeformConvShape shape;
+  Border border;
+  const T* input;   // [N, C, H, W]
+  const T* offset;  // [N, G*K*2, OH, OW]
+  const T* mask;    // [N, G*K, OH, OW]
+  const T* weight;  // [O, C/groups, K]
+  const T* bias;    // [O]
+  const T* grad;    // [N, O, OH, OW]
+  T* output;        // [N, O, OH, OW]
+  T* grad_input;    // gradients come zero-filled
+  T* grad_offset;
+  T* grad_mask;
+  T* grad_weight;
+  T* grad_bias;
+};
+
+template <class F>
+inline void with_border(Border border, F f) {
+  if (border == Border::clamp) {
+    f(ClampBorder());
+  } else {
+    f(ZerosBorder());
+  }
+}
+
+// cpu/deform_conv_plain.cpp: core's functions in plain loops. Slow; what the fast paths are tested against.
+template <class T>
+void plain_deform_conv_forward(const DeformConvArrays<T>&);
+template <class T>
+void plain_deform_conv_backward(const DeformConvArrays<T>&);
+
+}  // namespace dcn::cpu

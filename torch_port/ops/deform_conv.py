@@ -1,0 +1,161 @@
+"""Deformable convolution; kernels in csrc, schema in csrc/cpu/deform_conv.cpp."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_port.ops import deform_conv_composite as composite
+from torch_port.ops import library  # noqa: F401  loads the kernels
+from torch_port.ops.shapes import check_border, deform_conv_shape, pair, refuse
+from torch_port.ops.transforms import (
+    LIBRARY,
+    apply_at_this_level,
+    below_autograd,
+    has_tangent,
+    needs_gradient,
+    one_level_down,
+    register_autograd_kernel,
+    register_vmap_by_loop,
+)
+
+Size = int | Sequence[int]
+
+
+def deform_conv2d(
+    input: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
+    *,
+    border: str = "clamp",
+) -> Tensor:
+    """Convolution whose taps sample at learned offsets (Dai et al. 2017, eq. 2).
+
+    Args:
+        input: [N, C, H, W], float32 or float64, NCHW or channels_last.
+        offset: [N, 2*G*K, OH, OW] in input pixels, K = kh*kw taps row by row: y first, then x, tap by tap, group by
+            group; C/G consecutive channels share their offsets. A sample at a position that is not finite is 0, and
+            so are all its gradients.
+        weight: [O, C/groups, kh, kw]; the weight groups are read from the shape.
+        bias: [O].
+        stride, padding, dilation: as torch.nn.functional.conv2d, one number or (vertical, horizontal).
+        border: the rule outside the map. "clamp": samples in [0, H) have a value, beyond H-1 that of the last row,
+            with offset gradient 0 there (MXNet's DeformableConvolution). "zeros": the map goes on with zeros, values
+            fade over (-1, 0) and (H-1, H) (DCNv2, torchvision).
+    Returns: [N, O, OH, OW] in input's dtype and memory format. Gradients go to every tensor.
+    Raises: RuntimeError that names the argument, what was expected and what came.
+    Source: MXNet 1.9.1 `_contrib_DeformableConvolution`; differs: positions that are not finite are defined.
+    """
+    geometry = pair("stride", stride), pair("padding", padding), pair("dilation", dilation)
+    return torch.ops.dcn.deform_conv2d(input, offset, None, weight, bias, *geometry, border)
+
+
+def modulated_deform_conv2d(
+    input: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
+    *,
+    border: str = "zeros",
+) -> Tensor:
+    """`deform_conv2d` whose samples are also multiplied by a mask (Zhu et al. 2019, eq. 1).
+
+    Args:
+        mask: [N, G*K, OH, OW], tap by tap, group by group; used as it is (no sigmoid).
+        others: as deform_conv2d, but for the default of `border`.
+    Returns: [N, O, OH, OW] in input's dtype and memory format. Gradients go to every tensor.
+    Raises: RuntimeError that names the argument, what was expected and what came.
+    Source: MXNet 1.9.1 `_contrib_ModulatedDeformableConvolution`, which has no backward on the CPU.
+    """
+    geometry = pair("stride", stride), pair("padding", padding), pair("dilation", dilation)
+    if mask is None:
+        refuse("mask: expected a tensor, got None: without a mask use deform_conv2d", "modulated_deform_conv2d")
+    return torch.ops.dcn.deform_conv2d(input, offset, mask, weight, bias, *geometry, border)
+
+
+def empty_in_format_of(like: Tensor, shape: Sequence[int]) -> Tensor:
+    last = not like.is_contiguous() and like.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
+
+
+@torch.library.register_fake("dcn::deform_conv2d", lib=LIBRARY)
+def _(input: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None,
+      stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], border: str) -> Tensor:  # fmt: skip
+    shape = deform_conv_shape(input, offset, mask, weight, bias, stride, padding, dilation)
+    check_border(border)
+    return empty_in_format_of(input, shape.output)
+
+
+@torch.library.register_fake("dcn::deform_conv2d_backward", lib=LIBRARY)
+def _(grad: Tensor, input: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, stride: Sequence[int],
+      padding: Sequence[int], dilation: Sequence[int], border: str, *wanted: bool) -> tuple[Tensor, ...]:  # fmt: skip
+    shape = deform_conv_shape(input, offset, mask, weight, None, stride, padding, dilation)
+    check_border(border)
+    if tuple(grad.shape) != shape.output:
+        refuse(f"grad: expected {list(shape.output)}, got {list(grad.shape)}", "deform_conv2d_backward")
+    shapes = (input.shape, offset.shape, (0,) if mask is None else mask.shape, weight.shape, (shape.out_channels,))
+    for_input, *others = (s if want else (0,) for s, want in zip(shapes, wanted, strict=True))
+    return (
+        empty_in_format_of(input, for_input) if wanted[0] else input.new_empty(0),
+        *(input.new_empty(s) for s in others),
+    )
+
+
+class DeformConv2dFunction(torch.autograd.Function):
+    """Reverse mode: the backward kernel, for the gradients that are asked for."""
+
+    @staticmethod
+    def forward(input: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None,
+                *geometry: Any) -> Tensor:  # fmt: skip
+        return one_level_down(torch.ops.dcn.deform_conv2d, input, offset, mask, weight, bias, *geometry)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        input, offset, mask, weight, _, *ctx.geometry = inputs
+        ctx.save_for_backward(input, offset, mask, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        wanted = ctx.needs_input_grad[:5]
+        gradients = torch.ops.dcn.deform_conv2d_backward(grad, *ctx.saved_tensors, *ctx.geometry, *wanted)
+        return *(g if want else None for g, want in zip(gradients, wanted, strict=True)), None, None, None, None
+
+
+def autograd_kernel(input: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None,
+                    *geometry: Any) -> Tensor:  # fmt: skip
+    tensors = (input, offset, mask, weight, bias)
+    if has_tangent(*tensors):
+        shape = deform_conv_shape(*tensors, *geometry[:3])
+        check_border(geometry[3])
+        return composite.forward(*tensors, shape, geometry[3])
+    if needs_gradient(*tensors):
+        return apply_at_this_level(DeformConv2dFunction, *tensors, *geometry)
+    return below_autograd(torch.ops.dcn.deform_conv2d, *tensors, *geometry)
+
+
+def backward_autograd_kernel(grad: Tensor, input: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor,
+                             *geometry_and_wanted: Any) -> tuple[Tensor, ...]:  # fmt: skip
+    """Second derivatives and forward mode over backward go through the composite."""
+    tensors = (grad, input, offset, mask, weight)
+    if not (has_tangent(*tensors) or needs_gradient(*tensors)):
+        return below_autograd(torch.ops.dcn.deform_conv2d_backward, *tensors, *geometry_and_wanted)
+    geometry, border, wanted = geometry_and_wanted[:3], geometry_and_wanted[3], geometry_and_wanted[4:]
+    shape = deform_conv_shape(input, offset, mask, weight, None, *geometry)
+    gradients = composite.backward(*tensors, shape, border)
+    return tuple(g if want else input.new_zeros(0) for g, want in zip(gradients, wanted, strict=True))
+
+
+register_autograd_kernel("deform_conv2d", autograd_kernel)
+register_autograd_kernel("deform_conv2d_backward", backward_autograd_kernel)
+register_vmap_by_loop("deform_conv2d")
+register_vmap_by_loop("deform_conv2d_backward")
