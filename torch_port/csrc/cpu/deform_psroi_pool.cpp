@@ -192,11 +192,7 @@ std::tuple<Tensor, Tensor> deform_psroi_pool_backward(const Tensor& grad, const 
                                                       double trans_std) {
   const DeformPsroiShape shape =
       checked_shape(input, rois, offset, output_dim, group_size, pooled_size, part_size, sample_per_part);
-  if (grad.dim() != 4 || grad.size(0) != rois.size(0) || grad.size(1) != output_dim || grad.size(2) != pooled_size ||
-      grad.size(3) != pooled_size || grad.scalar_type() != input.scalar_type()) {
-    refuse(NAME, "grad: expected [", rois.size(0), ", ", output_dim, ", ", pooled_size, ", ", pooled_size, "] in ",
-           dtype_text(input), ", got ", shape_text(grad), " in ", dtype_text(grad));
-  }
+  check_grad(NAME, grad, input, {rois.size(0), output_dim, pooled_size, pooled_size});
   const Tensor x = torch::stable::contiguous(input), r = torch::stable::contiguous(rois);
   const Tensor g = torch::stable::contiguous(grad);
   const std::optional<Tensor> o = contiguous(offset);

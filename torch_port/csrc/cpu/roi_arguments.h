@@ -4,6 +4,7 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <array>
 #include <cstdint>
 #include <sstream>
 #include <stdexcept>
@@ -64,6 +65,15 @@ inline void check_map_and_rois(const char* op, const Tensor& input, const Tensor
   }
   if (input.size(2) * input.size(3) > 2147483647) {
     refuse(op, "input: expected fewer than 2^31 elements in a plane, got ", shape_text(input));
+  }
+}
+
+inline void check_grad(const char* op, const Tensor& grad, const Tensor& input, std::array<int64_t, 4> shape) {
+  bool right = grad.dim() == 4 && grad.scalar_type() == input.scalar_type() && grad.is_cpu();
+  for (int64_t i = 0; right && i < 4; ++i) right = grad.size(i) == shape[i];
+  if (!right) {
+    refuse(op, "grad: expected [", shape[0], ", ", shape[1], ", ", shape[2], ", ", shape[3], "] in ",
+           dtype_text(input), " on the CPU, got ", shape_text(grad), " in ", dtype_text(grad));
   }
 }
 

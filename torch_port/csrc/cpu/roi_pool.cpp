@@ -1,0 +1,134 @@
+// roi_pool on the CPU: schema, checks, threads. The arithmetic is core/roi_pool.h.
+#include "cpu/roi_pool.h"
+
+#include <torch/csrc/stable/library.h>
+
+#include <tuple>
+#include <vector>
+
+#include "cpu/roi_arguments.h"
+
+namespace dcn::cpu {
+namespace {
+
+constexpr const char* NAME = "roi_pool";
+
+RoiPoolShape checked_shape(const Tensor& input, const Tensor& rois, const std::vector<int64_t>& pooled) {
+  check_map_and_rois(NAME, input, rois);
+  if (pooled.size() != 2) refuse(NAME, "pooled_size: expected a side or (height, width), got ", pooled.size(), " sides");
+  check_positive(NAME, "pooled_size", pooled[0]);
+  check_positive(NAME, "pooled_size", pooled[1]);
+  const auto to_int = [](int64_t value) { return static_cast<int>(value); };
+  return {to_int(input.size(0)), to_int(input.size(1)), to_int(input.size(2)), to_int(input.size(3)),
+          to_int(rois.size(0)),  to_int(pooled[0]),     to_int(pooled[1])};
+}
+
+template <class T>
+RoiPoolForward<T> best_kernel() {
+  RoiPoolForward<T> kernel = portable::roi_pool_forward;
+#if DCN_HAVE_AVX2
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) kernel = avx2::roi_pool_forward;
+#endif
+#if DCN_HAVE_AVX512
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq")) {
+    kernel = avx512::roi_pool_forward;
+  }
+#endif
+  return kernel;
+}
+
+template <class T>
+void run_forward(const RoiPoolShape& s, double spatial_scale, const Tensor& input, const Tensor& rois, Tensor& output,
+                 Tensor& argmax) {
+  check_images(NAME, rois.const_data_ptr<T>(), s.num_rois, s.num_images);
+  const RoiPoolArrays<T> a = {s,
+                              mxnet_parameter<T>(spatial_scale),
+                              input.const_data_ptr<T>(),
+                              rois.const_data_ptr<T>(),
+                              output.mutable_data_ptr<T>(),
+                              argmax.mutable_data_ptr<int>()};
+  const RoiPoolForward<T> kernel = best_kernel<T>();
+  const int64_t blocks = (s.channels + ROI_POOL_BLOCK - 1) / ROI_POOL_BLOCK;
+  torch::stable::parallel_for(0, s.num_rois * blocks, 1, [&](int64_t begin, int64_t end) { kernel(a, begin, end); });
+}
+
+std::tuple<Tensor, Tensor> roi_pool_with_argmax(const Tensor& input, const Tensor& rois, double spatial_scale,
+                                                std::vector<int64_t> pooled_size) {
+  const RoiPoolShape shape = checked_shape(input, rois, pooled_size);
+  const Tensor x = torch::stable::contiguous(input, MemoryFormat::ChannelsLast);
+  const Tensor r = torch::stable::contiguous(rois);
+  Tensor output = torch::stable::new_empty(rois, {rois.size(0), input.size(1), pooled_size[0], pooled_size[1]});
+  Tensor argmax = torch::stable::new_empty(rois, {rois.size(0), input.size(1), pooled_size[0], pooled_size[1]},
+                                           ScalarType::Int);
+  if (input.scalar_type() == ScalarType::Float) {
+    run_forward<float>(shape, spatial_scale, x, r, output, argmax);
+  } else {
+    run_forward<double>(shape, spatial_scale, x, r, output, argmax);
+  }
+  return {in_format_of(output, input), argmax};
+}
+
+Tensor roi_pool(const Tensor& input, const Tensor& rois, double spatial_scale, std::vector<int64_t> pooled_size) {
+  return std::get<0>(roi_pool_with_argmax(input, rois, spatial_scale, pooled_size));
+}
+
+// Channels [begin, end): no other thread touches their planes, and each sees the RoIs in order.
+template <class T>
+void backward(const Tensor& grad, const Tensor& rois, const Tensor& argmax, Tensor& result) {
+  const int64_t channels = result.size(1), plane_size = result.size(2) * result.size(3);
+  const int64_t bins = grad.size(2) * grad.size(3), num_images = result.size(0);
+  const T *g = grad.const_data_ptr<T>(), *r = rois.const_data_ptr<T>();
+  const int* cell = argmax.const_data_ptr<int>();
+  T* to = result.mutable_data_ptr<T>();
+  torch::stable::parallel_for(0, channels, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t roi = 0; roi < rois.size(0); ++roi) {
+      const int image = roi_image(r + roi * 5, static_cast<int>(num_images));
+      if (image < 0) continue;
+      for (int64_t c = begin; c < end; ++c) {
+        T* plane = to + (image * channels + c) * plane_size;
+        const int64_t row = (roi * channels + c) * bins;
+        for (int64_t bin = 0; bin < bins; ++bin) {
+          const int64_t at = cell[row + bin];
+          if (at >= 0 && at < plane_size) plane[at] += g[row + bin];
+        }
+      }
+    }
+  });
+}
+
+Tensor roi_pool_backward(const Tensor& grad, const Tensor& input, const Tensor& rois, const Tensor& argmax) {
+  check_map_and_rois(NAME, input, rois);
+  if (argmax.dim() != 4 || argmax.scalar_type() != ScalarType::Int || argmax.size(0) != rois.size(0) ||
+      argmax.size(1) != input.size(1) || !argmax.is_cpu()) {
+    refuse(NAME, "argmax: expected [", rois.size(0), ", ", input.size(1), ", P, P] in int32 on the CPU, got ",
+           shape_text(argmax));
+  }
+  check_grad(NAME, grad, input, {rois.size(0), input.size(1), argmax.size(2), argmax.size(3)});
+  const Tensor g = torch::stable::contiguous(grad), r = torch::stable::contiguous(rois);
+  const Tensor a = torch::stable::contiguous(argmax);
+  Tensor result = torch::stable::new_zeros(input, {input.size(0), input.size(1), input.size(2), input.size(3)});
+  if (input.scalar_type() == ScalarType::Float) {
+    backward<float>(g, r, a, result);
+  } else {
+    backward<double>(g, r, a, result);
+  }
+  return in_format_of(result, input);
+}
+
+}  // namespace
+}  // namespace dcn::cpu
+
+STABLE_TORCH_LIBRARY_FRAGMENT(dcn, m) {
+  m.def("roi_pool(Tensor input, Tensor rois, *, float spatial_scale, int[2] pooled_size) -> Tensor");
+  m.def(
+      "roi_pool_with_argmax(Tensor input, Tensor rois, *, float spatial_scale, int[2] pooled_size) -> "
+      "(Tensor, Tensor)");
+  m.def("roi_pool_backward(Tensor grad, Tensor input, Tensor rois, Tensor argmax) -> Tensor");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(dcn, CPU, m) {
+  m.impl("roi_pool", TORCH_BOX(&dcn::cpu::roi_pool));
+  m.impl("roi_pool_with_argmax", TORCH_BOX(&dcn::cpu::roi_pool_with_argmax));
+  m.impl("roi_pool_backward", TORCH_BOX(&dcn::cpu::roi_pool_backward));
+}
