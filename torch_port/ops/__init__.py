@@ -1,6 +1,14 @@
-"""The operators of the original network, also as `torch.ops.dcn.*`."""
+"""The operators, as Python functions; also `torch.ops.dcn.*`."""
 
 from torch_port.ops.deform_conv import deform_conv2d, modulated_deform_conv2d
 from torch_port.ops.deform_psroi_pool import deform_psroi_pool
+from torch_port.ops.psroi_pool import psroi_pool
+from torch_port.ops.roi_pool import roi_pool
 
-__all__ = ["deform_conv2d", "deform_psroi_pool", "modulated_deform_conv2d"]
+__all__ = [
+    "deform_conv2d",
+    "deform_psroi_pool",
+    "modulated_deform_conv2d",
+    "psroi_pool",
+    "roi_pool",
+]
