@@ -1,4 +1,4 @@
-"""MXNet parameter files and graphs in, PyTorch weights out, and back; needs NumPy and PyTorch, never MXNet."""
+"""MXNet parameter files and graphs in, PyTorch weights out, and back; never needs MXNet, and PyTorch only for tensors."""
 
 from weights_convert.arrays import Params, Sparse
 from weights_convert.convert import Converted, convert_params, to_mxnet, to_torch

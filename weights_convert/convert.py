@@ -1,10 +1,12 @@
 """R-FCN parameters from MXNet to PyTorch and back: the same bits under other names."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
@@ -14,6 +16,9 @@ from weights_convert.dtypes import BFLOAT16
 from weights_convert.rules.rule import TEST_SUFFIX, TRAIN_PREFIX
 from weights_convert.rules.rule_set import Account, RuleSet, account_for, rules_for
 from weights_convert.tensors import to_array, to_tensor
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,7 @@ def torch_problems(state: Mapping[str, torch.Tensor | np.ndarray], rules: RuleSe
 
 
 def as_array(value: torch.Tensor | np.ndarray) -> np.ndarray:
-    return to_array(value) if isinstance(value, torch.Tensor) else np.asarray(value)
+    return value if isinstance(value, np.ndarray) else to_array(value)
 
 
 def by_name(params: Params, source: str) -> dict[str, tuple[str, Array]]:

@@ -1,13 +1,21 @@
 """NumPy arrays to PyTorch tensors and back, bit for bit, bfloat16 included."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 
 from weights_convert.dtypes import BFLOAT16
+
+if TYPE_CHECKING:  # imported when first used: files are read with NumPy alone, and `dcn inspect` starts at once
+    import torch
 
 
 def to_tensor(array: np.ndarray) -> torch.Tensor:
     """A tensor with its own memory (the array may be a view of a file) and the array's dtype and bits."""
+    import torch
+
     owned = np.array(array, order="C", copy=True)
     if owned.dtype.byteorder == ">":
         owned = owned.astype(owned.dtype.newbyteorder("="))
@@ -18,6 +26,8 @@ def to_tensor(array: np.ndarray) -> torch.Tensor:
 
 def to_array(tensor: torch.Tensor) -> np.ndarray:
     """A read-only array [*shape] with the tensor's dtype and bits."""
+    import torch
+
     tensor = tensor.detach().cpu().contiguous()
     array = tensor.view(torch.int16).numpy().view(BFLOAT16) if tensor.dtype == torch.bfloat16 else tensor.numpy()
     array = array.view()

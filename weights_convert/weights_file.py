@@ -1,13 +1,14 @@
 """`.safetensors` files of converted weights: tensors, and where they came from, written whole or not at all."""
 
+from __future__ import annotations
+
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
@@ -15,6 +16,9 @@ from weights_convert.arrays import same_bits
 from weights_convert.byte_cursor import AGAIN, map_file
 from weights_convert.rules.rule import TRAIN_PREFIX
 from weights_convert.tensors import to_array
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ def save_weights(path: str | os.PathLike, tensors: dict[str, torch.Tensor], meta
 
     Raises: OSError from the disk; then no half-written file is left and an old one stays.
     """
+    from safetensors.torch import save
+
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, texts)
     with atomic_path(path) as temporary:

@@ -7,11 +7,15 @@ import importlib.util
 import json
 from pathlib import Path
 
+from rich.console import Console
+
 from dcn_suite.cli.output import note, print_json, print_table, staged_folder
 from dcn_tasks.config import Config, dump, load_config, to_plain
 from dcn_tasks.errors import InputError
 from weights_convert import (
     RULES_VERSION,
+    Converted,
+    Params,
     convert_params,
     load_params,
     load_weights,
@@ -19,6 +23,7 @@ from weights_convert import (
     save_weights,
     to_mxnet,
 )
+from weights_convert.convert import dense
 
 WEIGHTS, CONFIG, PARITY = "model.safetensors", "config.yaml", "parity.json"
 PACKAGES = ("dcn-port", "torch", "numpy", "safetensors")
@@ -90,7 +95,7 @@ def convert_to_torch(source: Path, config: str, out: Path, verify: bool) -> dict
     with staged_folder(out) as staging:
         save_weights(staging / WEIGHTS, converted.tensors(), metadata)
         (staging / CONFIG).write_text(dump(cfg), encoding="utf-8")
-        parity = verified(params, cfg, staging) if verify else not_verified("--verify was not given")
+        parity = verified(params, converted, cfg, staging) if verify else not_verified("--verify was not given")
         (staging / PARITY).write_text(json.dumps(parity, indent=2) + "\n", encoding="utf-8")
     return {
         "out": str(out),
@@ -107,15 +112,19 @@ def not_verified(why: str) -> dict:
     return {"verdict": "not verified", "why": why}
 
 
-def verified(params: object, cfg: Config, staging: Path) -> dict:
+def verified(params: Params, converted: Converted, cfg: Config, staging: Path) -> dict:
     """What `dcn_suite.parity.verify` says of the converted weights; "not verified", with the reason, where it can't."""
+    if converted.fresh:
+        return not_verified("a backbone file: without the heads there is no output to compare")
+    if importlib.util.find_spec("mxnet") is None:
+        return not_verified("MXNet is not installed: pip install 'dcn-port[mxnet]' (Python 3.8 to 3.11)")
     from dcn_suite import parity
 
     if not hasattr(parity, "verify"):
         return not_verified("this build has no dcn_suite.parity.verify")
-    if importlib.util.find_spec("mxnet") is None:
-        return not_verified("MXNet is not installed: pip install 'dcn-port[mxnet]' (Python 3.8 to 3.11)")
-    return parity.verify(params, cfg, staging / WEIGHTS)
+    arg, aux = ({name: dense(array) for name, array in group.items()} for group in (params.arg, params.aux))
+    with Console(stderr=True).status("comparing MXNet and PyTorch") as status:
+        return parity.verify(Params(dict(arg), dict(aux)), cfg, staging / WEIGHTS, step=status.update)
 
 
 def convert_to_mxnet(source: Path, config: str | None, prefix: Path) -> dict:

@@ -8,6 +8,7 @@ import platform
 
 from dcn_suite.cli.output import print_json, print_table
 
+ISA_FLAGS = {"avx512": {"avx512f", "avx512bw", "avx512vl", "avx512dq"}, "avx2": {"avx2", "fma"}}
 PACKAGES = ("dcn-port", "torch", "numpy", "safetensors", "ml_dtypes", "opencv-python-headless", "mxnet", "mxnet-cu112")
 
 
@@ -67,10 +68,22 @@ def cpu_capability(torch: object) -> str:
 
 
 def kernel_isa() -> str:
-    """The instruction set that torch_port's own kernels chose on this machine."""
+    """The instruction set that torch_port's kernels take here: the widest that they are compiled for and this CPU has.
+
+    Source: the choice in csrc/cpu/deform_psroi_pool.cpp and its siblings, from the same CPU flags.
+    """
     try:
-        from torch_port.ops import library
+        from torch_port.ops import library  # noqa: F401, loads the native library or says how to build it
     except (ImportError, OSError) as error:
         return f"not loaded ({error})"
-    isa = getattr(library, "cpu_isa", None)
-    return isa() if isa else "portable"
+    flags = cpu_flags()
+    return next((isa for isa, needed in ISA_FLAGS.items() if needed <= flags), "portable")
+
+
+def cpu_flags() -> set[str]:
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            line = next((line for line in file if line.startswith("flags")), "")
+    except OSError:
+        return set()
+    return set(line.partition(":")[2].split())

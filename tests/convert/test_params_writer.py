@@ -10,6 +10,8 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import weights_convert.save as save_module
 from dcn_tasks.errors import InputError
@@ -170,3 +172,26 @@ def test_our_bytes_are_the_bytes_mxnet_writes(tmp_path):
         theirs[name][:] = array
     mx.nd.save(str(tmp_path / "theirs.params"), theirs)
     assert (tmp_path / "ours.params").read_bytes() == (tmp_path / "theirs.params").read_bytes()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    entries=st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12),
+        st.tuples(st.sampled_from(TYPES), st.lists(st.integers(0, 4), min_size=1, max_size=4), st.booleans()),
+        max_size=4,
+    ),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_names_shapes_and_types_come_back(tmp_path, entries, seed):
+    rng = np.random.default_rng(seed)
+    params = Params()
+    for name, (type_name, shape, is_aux) in entries.items():
+        raw = rng.integers(0, 2, (*shape, np.dtype(type_name).itemsize), dtype=np.uint8)
+        array = raw[..., 0].astype(bool) if type_name == "bool" else raw.view(type_name)[..., 0]
+        (params.aux if is_aux else params.arg)[name] = array
+    save_params(tmp_path / "a.params", params)
+    again = load_params(tmp_path / "a.params")
+    assert list(again.arg) == list(params.arg) and list(again.aux) == list(params.aux)
+    for (name, one), (_, other) in zip(params.items(), again.items(), strict=True):
+        assert same_bits(one, other), name
