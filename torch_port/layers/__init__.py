@@ -10,6 +10,7 @@ from torch_port.layers.deform_conv import (
 from torch_port.layers.elementwise import Add, ChannelSoftmax
 from torch_port.layers.pooling import CeilMaxPool, GlobalAverage
 from torch_port.layers.proposal import Proposal, ProposalLimits
+from torch_port.layers.rated_conv import RatedConv2d
 from torch_port.layers.roi_pooling import DeformPSRoIPool, PSRoIPool, RoIPool
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "PSRoIPool",
     "Proposal",
     "ProposalLimits",
+    "RatedConv2d",
     "RoIPool",
 ]

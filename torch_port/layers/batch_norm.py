@@ -23,6 +23,9 @@ class BatchNorm(nn.Module):
     Source: MXNet 1.9.1 BatchNorm with fix_gamma=False; both modes compared live in tests/layers/test_batch_norm.py.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.9, use_global_stats: bool = True):
         super().__init__()
         self.channels = channels

@@ -1,25 +1,25 @@
 """Deformable convolutions: with offsets handed in, and with offsets they predict themselves."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dcn_tasks.errors import InputError
 from torch_port import ops
+from torch_port.layers.rated_conv import RatedConv2d
 
 Size = int | tuple[int, int]
 
 
 def pair(value: Size) -> tuple[int, int]:
     """One number for both axes, or (vertical, horizontal) as it is."""
-    return (value, value) if isinstance(value, int) else tuple(value)
+    return (value, value) if isinstance(value, int) else value
 
 
-class DeformConv2d(nn.Module):
-    """Convolution that samples at learned offsets (Dai et al. 2017, eq. 2); the offsets come from outside.
-
-    With zero offsets it is torch.nn.Conv2d with the same weight, so a trained convolution's weight fits unchanged.
+class DeformableConvolution(nn.Module):
+    """What the four layers of this file share: weight, bias, geometry and the border rule; has no forward of its own.
 
     Args:
         in_channels, out_channels: C, F.
@@ -27,9 +27,8 @@ class DeformConv2d(nn.Module):
         groups: weight groups; the weight is [F, C/groups, kh, kw].
         offset_groups: G; C/G consecutive channels share their offsets.
         bias: whether there is one; the original networks have none.
-        border: "clamp" is MXNet's DeformableConvolution, "zeros" the torchvision rule.
+        border: "clamp" is MXNet's DeformableConvolution, "zeros" the torchvision rule; None: the layer's own default.
     Raises: InputError when a group count does not divide its channels.
-    Source: MXNet 1.9.1 _contrib_DeformableConvolution.
     """
 
     default_border = "clamp"
@@ -80,10 +79,29 @@ class DeformConv2d(nn.Module):
         """K, the number of kernel taps."""
         return self.kernel_size[0] * self.kernel_size[1]
 
-    def forward(self, input: Tensor, offset: Tensor) -> Tensor:
-        """[N, C, H, W] -> [N, F, OH, OW]; offset [N, 2*G*K, OH, OW] in pixels: y, x, tap by tap, group by group."""
+    def predictor(self, numbers_per_tap: int, lr_mult: float, geometry: dict[str, int] | None) -> RatedConv2d:
+        """The zero-initialised convolution that predicts so many numbers for every tap of every offset group."""
+        layer = RatedConv2d(
+            self.in_channels,
+            numbers_per_tap * self.taps * self.offset_groups,
+            self.kernel_size,
+            self.stride,
+            **{"padding": self.padding, "dilation": self.dilation, **(geometry or {})},
+            lr_mult=lr_mult,
+        )
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)
+        return layer
+
+    def sample(self, input: Tensor, offset: Tensor) -> Tensor:
+        """The operator without a mask."""
         geometry = (self.stride, self.padding, self.dilation)
         return ops.deform_conv2d(input, offset, self.weight, self.bias, *geometry, border=self.border)
+
+    def sample_masked(self, input: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
+        """The operator with a mask."""
+        geometry = (self.stride, self.padding, self.dilation)
+        return ops.modulated_deform_conv2d(input, offset, mask, self.weight, self.bias, *geometry, border=self.border)
 
     def extra_repr(self) -> str:
         return (
@@ -93,10 +111,23 @@ class DeformConv2d(nn.Module):
         )
 
 
-class ModulatedDeformConv2d(DeformConv2d):
+class DeformConv2d(DeformableConvolution):
+    """Convolution that samples at learned offsets (Dai et al. 2017, eq. 2); the offsets come from outside.
+
+    With zero offsets it is torch.nn.Conv2d with the same weight, so a trained convolution's weight fits unchanged.
+    Arguments as DeformableConvolution.
+    Source: MXNet 1.9.1 _contrib_DeformableConvolution.
+    """
+
+    def forward(self, input: Tensor, offset: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, F, OH, OW]; offset [N, 2*G*K, OH, OW] in pixels: y, x, tap by tap, group by group."""
+        return self.sample(input, offset)
+
+
+class ModulatedDeformConv2d(DeformableConvolution):
     """Deformable convolution whose samples are also multiplied by a mask (DCNv2, Zhu et al. 2019, eq. 1).
 
-    Arguments as DeformConv2d; the default border is "zeros", which is what DCNv2's operator and MXNet's have.
+    Arguments as DeformableConvolution; the default border is "zeros", which DCNv2's operator and MXNet's have.
     Source: MXNet 1.9.1 _contrib_ModulatedDeformableConvolution.
     """
 
@@ -104,26 +135,10 @@ class ModulatedDeformConv2d(DeformConv2d):
 
     def forward(self, input: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, F, OH, OW]; offset [N, 2*G*K, OH, OW] in pixels; mask [N, G*K, OH, OW], used as it is."""
-        geometry = (self.stride, self.padding, self.dilation)
-        return ops.modulated_deform_conv2d(input, offset, mask, self.weight, self.bias, *geometry, border=self.border)
+        return self.sample_masked(input, offset, mask)
 
 
-def predictor(conv: DeformConv2d, channels_per_tap: int, lr_mult: float, geometry: dict) -> nn.Conv2d:
-    """The zero-initialised convolution that predicts `channels_per_tap` numbers for every tap of every offset group."""
-    layer = nn.Conv2d(
-        conv.in_channels,
-        channels_per_tap * conv.taps * conv.offset_groups,
-        conv.kernel_size,
-        conv.stride,
-        **{"padding": conv.padding, "dilation": conv.dilation, **geometry},
-    )
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    layer.lr_mult = lr_mult
-    return layer
-
-
-class DeformConv2dPack(DeformConv2d):
+class DeformConv2dPack(DeformableConvolution):
     """A deformable convolution in the place of a torch.nn.Conv2d: `offset_conv` predicts its offsets from its input.
 
     Zero-initialised, so that at first it is the convolution it replaces.
@@ -133,20 +148,22 @@ class DeformConv2dPack(DeformConv2d):
             torch_port.training reads; 1 in the original detection networks.
         offset_geometry: padding and dilation of the offset convolution where they differ from the convolution's own
             (the original's DeepLab and FPN: {"padding": 1, "dilation": 1}).
-        others: as DeformConv2d.
+        others: as DeformableConvolution.
     Source: the original's res5a_branch2b_offset and res5a_branch2b.
     """
 
-    def __init__(self, *args, offset_lr_mult: float = 1.0, offset_geometry: dict | None = None, **kwargs):
+    def __init__(
+        self, *args: Any, offset_lr_mult: float = 1.0, offset_geometry: dict[str, int] | None = None, **kwargs: Any
+    ):
         super().__init__(*args, **kwargs)
-        self.offset_conv = predictor(self, 2, offset_lr_mult, offset_geometry or {})
+        self.offset_conv = self.predictor(2, offset_lr_mult, offset_geometry)
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, F, OH, OW]."""
-        return super().forward(input, self.offset_conv(input))
+        return self.sample(input, self.offset_conv(input))
 
 
-class ModulatedDeformConv2dPack(ModulatedDeformConv2d):
+class ModulatedDeformConv2dPack(DeformableConvolution):
     """A modulated deformable convolution that predicts its offsets and its mask with one zero-initialised convolution.
 
     `offset_conv` has 3*K*G channels: the first 2*K*G are the offsets, the last K*G pass mask = 2 * sigmoid(m). The
@@ -155,16 +172,20 @@ class ModulatedDeformConv2dPack(ModulatedDeformConv2d):
 
     Args:
         offset_lr_mult: as DeformConv2dPack; 0.1 in the original's example.
-        others: as ModulatedDeformConv2d.
+        others: as DeformConv2dPack; the default border is "zeros".
     Source: DCNv2_op/example_symbol.py of the original.
     """
 
-    def __init__(self, *args, offset_lr_mult: float = 0.1, offset_geometry: dict | None = None, **kwargs):
+    default_border = "zeros"
+
+    def __init__(
+        self, *args: Any, offset_lr_mult: float = 0.1, offset_geometry: dict[str, int] | None = None, **kwargs: Any
+    ):
         super().__init__(*args, **kwargs)
-        self.offset_conv = predictor(self, 3, offset_lr_mult, offset_geometry or {})
+        self.offset_conv = self.predictor(3, offset_lr_mult, offset_geometry)
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, F, OH, OW]."""
         samples = self.taps * self.offset_groups
         offset, mask = self.offset_conv(input).split((2 * samples, samples), dim=1)
-        return super().forward(input, offset, 2 * torch.sigmoid(mask))
+        return self.sample_masked(input, offset, 2 * torch.sigmoid(mask))

@@ -4,6 +4,8 @@ RoIs are [R, 5] = (image index, x1, y1, x2, y2) in image pixels, far edge inclus
 gives the RoIs a gradient.
 """
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from torch_port import ops
@@ -33,7 +35,7 @@ class DeformPSRoIPool(nn.Module):
         trans_std: float = 0.1,
     ):
         super().__init__()
-        self.arguments = {
+        self.arguments: dict[str, Any] = {
             "spatial_scale": spatial_scale,
             "output_dim": output_dim,
             "group_size": group_size,
@@ -63,7 +65,7 @@ class PSRoIPool(nn.Module):
 
     def __init__(self, output_dim: int, *, spatial_scale: float, pooled_size: int, group_size: int | None = None):
         super().__init__()
-        self.arguments = {
+        self.arguments: dict[str, Any] = {
             "spatial_scale": spatial_scale,
             "output_dim": output_dim,
             "pooled_size": pooled_size,
@@ -88,7 +90,7 @@ class RoIPool(nn.Module):
 
     def __init__(self, *, spatial_scale: float, pooled_size: int):
         super().__init__()
-        self.arguments = {"spatial_scale": spatial_scale, "pooled_size": pooled_size}
+        self.arguments: dict[str, Any] = {"spatial_scale": spatial_scale, "pooled_size": pooled_size}
 
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:
         """[N, C, H, W], [R, 5] -> [R, C, P, P]."""

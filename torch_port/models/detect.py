@@ -8,6 +8,7 @@ import torch
 from dcn_tasks.config import Config
 from dcn_tasks.detections import Detections, detections
 from dcn_tasks.images import to_network_input
+from torch_port.models.fold import fold_batch_norm
 from torch_port.models.rfcn import RFCN
 
 
@@ -27,11 +28,12 @@ class Detector:
     Args:
         network: with un-normalised box weights (a converted checkpoint, or torch_port.training.load_for_detection); is
             put into evaluation mode.
-        cfg: its configuration; SCALES, PIXEL_MEANS and TEST are read.
+        cfg: its configuration; SCALES, PIXEL_MEANS, IMAGE_STRIDE and TEST are read.
+        fold: work on a copy whose batch normalisations are folded into its convolutions: faster, the same up to rounding.
     """
 
-    def __init__(self, network: RFCN, cfg: Config):
-        self.network = network.eval()
+    def __init__(self, network: RFCN, cfg: Config, *, fold: bool = False):
+        self.network = fold_batch_norm(network) if fold else network.eval()
         self.cfg = cfg
 
     def __call__(self, image: np.ndarray, *, score_thresh: float = 1e-3) -> tuple[Detections, RawOutputs]:
@@ -42,7 +44,7 @@ class Detector:
             raw.rois,
             raw.cls_prob,
             raw.bbox_pred,
-            raw.im_info,
+            raw.im_info.tolist(),
             class_agnostic=self.cfg.CLASS_AGNOSTIC,
             score_thresh=score_thresh,
             nms_thresh=test.NMS,
@@ -57,4 +59,5 @@ class Detector:
         with torch.inference_mode():
             outputs = self.network(torch.as_tensor(data).to(weight), torch.as_tensor(im_info).to(weight.device))
         wide = torch.promote_types(weight.dtype, torch.float32)  # NumPy has no bfloat16
-        return RawOutputs(*(output.to(wide).cpu().numpy() for output in outputs), np.asarray(im_info)[0])
+        rois, cls_prob, bbox_pred = (output.to(wide).cpu().numpy() for output in outputs)
+        return RawOutputs(rois, cls_prob, bbox_pred, im_info[0])

@@ -1,6 +1,7 @@
 """Frozen batch normalisation folded into the convolutions before it, for inference."""
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -10,8 +11,10 @@ from torch_port.layers import BatchNorm, DeformConv2d
 
 PAIRS = (("conv", "bn"), ("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def fold_batch_norm(network: nn.Module) -> nn.Module:
+
+def fold_batch_norm(network: Network) -> Network:
     """A copy for inference whose batch normalisations are folded into their convolutions, with ReLUs in place.
 
     conv(x) * s + t with s = weight / sqrt(running_var + eps), t = bias - running_mean * s becomes one convolution of
@@ -33,7 +36,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
         raise InputError(
             f"fold_batch_norm: expected a convolution before every normalisation, found none before {left[0]}"
         )
-    return folded.to(memory_format=torch.channels_last)
+    return folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 @torch.no_grad()

@@ -41,10 +41,9 @@ def save_checkpoint(
     Raises: OSError when it can't be written or does not read back as written; the old file is then still there.
     """
     tensors = {f"{WEIGHTS}/{name}": tensor for name, tensor in network.state_dict().items()}
-    for group in optimizer.param_groups if optimizer else ():
-        state = optimizer.state.get(group["params"][0])
-        if state:
-            tensors[f"{MOMENTUM}/{group['name']}"] = state["momentum"]
+    if optimizer is not None:
+        states = {group["name"]: optimizer.state.get(group["params"][0]) for group in optimizer.param_groups}
+        tensors |= {f"{MOMENTUM}/{name}": state["momentum"] for name, state in states.items() if state}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"step": str(step), "config": json.dumps(config, sort_keys=True), "torch": torch.__version__}
     with atomic_path(path) as temporary:
@@ -71,7 +70,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
             f"{path}: expected a training checkpoint with step and config in its metadata, got {sorted(metadata)}: a "
             "converted model.safetensors is loaded by Module.load_state_dict"
         )
-    parts = {kind: {} for kind in (WEIGHTS, MOMENTUM)}
+    parts: dict[str, dict[str, Tensor]] = {kind: {} for kind in (WEIGHTS, MOMENTUM)}
     for name, tensor in tensors.items():
         kind, _, own = name.partition("/")
         parts[kind][own] = tensor
@@ -87,7 +86,9 @@ def restore(checkpoint: Checkpoint, network: nn.Module, optimizer: torch.optim.O
         network.load_state_dict(checkpoint.tensors)
     except RuntimeError as error:
         raise InputError(f"restore: the checkpoint is of another network; same configuration?\n{error}") from error
-    for group in optimizer.param_groups if optimizer else ():
+    if optimizer is None:
+        return
+    for group in optimizer.param_groups:
         if group["name"] in checkpoint.momentum:
             parameter = group["params"][0]
             optimizer.state[parameter]["momentum"] = checkpoint.momentum[group["name"]].to(parameter)

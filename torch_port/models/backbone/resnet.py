@@ -1,6 +1,7 @@
 """ResNet-v1 in the Caffe layout, with a dilated last stage and deformable units."""
 
 from collections import OrderedDict
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -25,6 +26,10 @@ class Bottleneck(nn.Module):
     Source: the original's res{2..5}{a,b,...} units.
     """
 
+    conv2: nn.Conv2d | DeformConv2d
+    offset_conv: nn.Conv2d | None
+    shortcut: nn.Sequential | None
+
     def __init__(
         self,
         in_channels: int,
@@ -45,7 +50,7 @@ class Bottleneck(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, width, 1, stride, bias=False)
         self.bn1 = normalisation(width)
         self.relu1 = nn.ReLU()
-        geometry = {"padding": dilation, "dilation": dilation}
+        geometry: dict[str, Any] = {"padding": dilation, "dilation": dilation}
         if offset_groups:
             self.offset_conv = nn.Conv2d(width, 2 * 3 * 3 * offset_groups, 3, **geometry)
             self.conv2 = DeformConv2d(width, width, 3, offset_groups=offset_groups, border="clamp", **geometry)
@@ -84,6 +89,11 @@ class ResNet(nn.Module):
         use_global_stats: frozen batch normalisation.
     Source: the original's get_resnet_v1_conv4 and _conv5; `layers/*.txt` of the specification, node by node.
     """
+
+    stage2: nn.Sequential
+    stage3: nn.Sequential
+    stage4: nn.Sequential
+    stage5: nn.Sequential
 
     def __init__(
         self,

@@ -1,11 +1,12 @@
 """The R-FCN head: position-sensitive score maps, pooled per RoI and averaged."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from torch_port.layers import ChannelSoftmax, DeformPSRoIPool, GlobalAverage, PSRoIPool
+from torch_port.layers import ChannelSoftmax, DeformPSRoIPool, GlobalAverage, PSRoIPool, RatedConv2d
 
 REDUCE_LR_MULT = 3.0  # the original's lr_mult on conv_new_1, weight and bias
 SAMPLE_PER_PART = 4
@@ -23,6 +24,9 @@ class RFCNHead(nn.Module):
     Source: the original's conv_new_1 ... bbox_pred_reshape.
     """
 
+    cls_pool: DeformPSRoIPool | PSRoIPool
+    bbox_pool: DeformPSRoIPool | PSRoIPool
+
     def __init__(
         self,
         in_channels: int,
@@ -39,14 +43,13 @@ class RFCNHead(nn.Module):
         box_dim = 4 * num_box_classes
         self.deformable = deformable
         self.pooled_size = pooled_size
-        self.reduce = nn.Conv2d(in_channels, width, 1)
-        self.reduce.lr_mult = REDUCE_LR_MULT
+        self.reduce = RatedConv2d(in_channels, width, 1, lr_mult=REDUCE_LR_MULT)
         self.relu = nn.ReLU()
         self.cls_maps = nn.Conv2d(width, bins * num_classes, 1)
         self.bbox_maps = nn.Conv2d(width, bins * box_dim, 1)
+        grid: dict[str, Any] = {"spatial_scale": spatial_scale, "pooled_size": pooled_size}
         if deformable:
-            grid = {"spatial_scale": spatial_scale, "group_size": pooled_size, "pooled_size": pooled_size}
-            grid |= {"sample_per_part": SAMPLE_PER_PART}
+            grid |= {"group_size": pooled_size, "sample_per_part": SAMPLE_PER_PART}
             self.cls_offset_maps = nn.Conv2d(width, 2 * bins * num_classes, 1)
             self.bbox_offset_maps = nn.Conv2d(width, 2 * bins, 1)
             self.cls_offset_pool = DeformPSRoIPool(2 * num_classes, trans_std=0.0, **grid)
@@ -54,7 +57,6 @@ class RFCNHead(nn.Module):
             self.cls_pool = DeformPSRoIPool(num_classes, trans_std=TRANS_STD, **grid)
             self.bbox_pool = DeformPSRoIPool(box_dim, trans_std=TRANS_STD, **grid)
         else:
-            grid = {"spatial_scale": spatial_scale, "pooled_size": pooled_size}
             self.cls_pool = PSRoIPool(num_classes, **grid)
             self.bbox_pool = PSRoIPool(box_dim, **grid)
         self.cls_average = GlobalAverage()
@@ -89,14 +91,13 @@ class RFCNHead(nn.Module):
         once, before detection, and not before more training.
         Source: the original's do_checkpoint, which saves the result as rfcn_bbox_{weight,bias}_test.
         """
+        weight, bias = self.bbox_maps.weight, self.bbox_maps.bias
+        assert bias is not None
         bins = self.pooled_size**2
-        classes = len(self.bbox_maps.bias) // (4 * bins)
+        classes = len(bias) // (4 * bins)
         mean, std = (
-            torch.tensor(list(values), dtype=torch.float64)
-            .repeat(classes)
-            .repeat_interleave(bins)
-            .to(self.bbox_maps.bias)
+            torch.tensor(list(values), dtype=torch.float64).repeat(classes).repeat_interleave(bins).to(bias)
             for values in (means, stds)
         )
-        self.bbox_maps.weight.mul_(std[:, None, None, None])
-        self.bbox_maps.bias.mul_(std).add_(mean)
+        weight.mul_(std[:, None, None, None])
+        bias.mul_(std).add_(mean)
