@@ -9,6 +9,7 @@ from rich.console import Console
 
 from dcn_tasks.errors import InputError
 from dcn_tasks.schedule import WarmupMultiFactor
+from torch_port.layers import BatchNorm
 from torch_port.training import (
     SGD,
     Training,
@@ -119,7 +120,7 @@ def test_nan_loss_stops_with_the_layer_to_blame_and_moves_nothing(narrow, batch)
     training = training_of(narrow)
     narrow.backbone.stage3[0].bn2.running_var.fill_(-1)
     before = state(narrow)
-    with pytest.raises(TrainingDiverged, match=r"at update 1 .*backbone\.stage3\.0\.bn2 \(BatchNorm\) is the first"):
+    with pytest.raises(TrainingDiverged, match=r"at update 1, .*backbone\.stage3\.0\.bn2 \(BatchNorm\) is the first"):
         training.step(batch)
     for name, tensor in narrow.state_dict().items():
         np.testing.assert_array_equal(tensor.numpy(), before[name].numpy())
@@ -134,4 +135,16 @@ def test_nan_weight_is_named_as_a_parameter(narrow, batch):
 
 def test_finite_network_blames_nobody():
     network = torch.nn.Linear(2, 2)
-    assert "every layer's output is finite" in first_nonfinite(network, lambda: network(torch.ones(1, 2)))
+    assert first_nonfinite(network, lambda: network(torch.ones(1, 2))) is None
+
+
+def test_looking_for_the_layer_to_blame_moves_no_statistics():
+    layer = BatchNorm(1, use_global_stats=False)
+    first_nonfinite(layer, lambda: layer(torch.full((1, 1, 2, 2), 3.0)))
+    assert layer.running_mean.item() == 0
+
+
+def test_an_error_in_a_finite_network_is_its_own(narrow, batch):
+    batch["bbox_target"] = batch["bbox_target"][:, :3]
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        training_of(narrow).step(batch)

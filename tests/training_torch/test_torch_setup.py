@@ -35,10 +35,10 @@ def test_training_on_one_image_lowers_its_loss():
     boxes = np.array([[8, 8, 48, 48, 1], [40, 50, 90, 90, 2]], float)
     losses = []
     train(
-        training_for(build_network(DEMO), load_config(DEMO, TRAIN__warmup=False), updates_per_epoch=30),
+        training_for(build_network(DEMO), load_config(DEMO, TRAIN__warmup=False, TRAIN__lr=0.02), updates_per_epoch=40),
         lambda index, draws: training_batch(image, boxes, DEMO, draws),
-        updates_per_epoch=30,
-        updates=20,
+        updates_per_epoch=40,
+        updates=30,
         on_step=lambda step: losses.append(step.outputs.loss.item()),
         console=Console(quiet=True),
     )

@@ -1,6 +1,7 @@
 """Where a number that is not finite came from."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +16,11 @@ def tensors_in(value: object) -> list[Tensor]:
     return []
 
 
-def first_nonfinite(network: nn.Module, forward: Callable[[], object]) -> str:
+def first_nonfinite(network: nn.Module, forward: Callable[[], object]) -> str | None:
     """Runs `forward` once more and names the first thing in it that is not finite.
 
-    Returns: a sentence: a parameter, the output of a module in order of execution, or that the forward pass is finite.
+    Buffers (moving statistics) are put back afterwards.
+    Returns: a phrase that names a parameter, or the output of a module in order of execution; None when all is finite.
     """
     for path, parameter in network.named_parameters():
         if not torch.isfinite(parameter).all():
@@ -34,12 +36,13 @@ def first_nonfinite(network: nn.Module, forward: Callable[[], object]) -> str:
 
     leaves = [(path, module) for path, module in network.named_modules() if not any(True for _ in module.children())]
     handles = [module.register_forward_hook(watch(path)) for path, module in leaves]
+    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), suppress(RuntimeError, ValueError):  # a later layer may refuse what is not finite
             forward()
-    except Exception as error:  # a later layer may refuse what is not finite; the first bad one is still the answer
-        found.append(f"every layer before it is finite, then {type(error).__name__}: {error}")
     finally:
         for handle in handles:
             handle.remove()
-    return found[0] if found else "every layer's output is finite when the step is repeated"
+        for buffer, before in buffers:
+            buffer.copy_(before)
+    return found[0] if found else None

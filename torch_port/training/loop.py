@@ -62,21 +62,27 @@ class Training:
         lr = self.schedule(number)
         self.optimizer.set_lr(lr)
         self.optimizer.zero_grad(set_to_none=True)
-        outputs = self.network.forward_train(batch, draws)
+        try:
+            outputs = self.network.forward_train(batch, draws)
+        except (RuntimeError, ValueError) as error:  # proposals refuse scores that are not finite
+            blame = first_nonfinite(self.network, lambda: self.network.forward_train(batch, draws))
+            if blame is None:
+                raise
+            raise TrainingDiverged(self.farewell(number, lr, str(error), blame)) from error
         if not torch.isfinite(outputs.loss):
-            raise TrainingDiverged(self.describe(number, lr, batch, draws, outputs))
+            blame = first_nonfinite(self.network, lambda: self.network.forward_train(batch, draws))
+            terms = ", ".join(f"{name} {term.item():g}" for name, term in outputs.terms.items())
+            raise TrainingDiverged(self.farewell(number, lr, f"{outputs.loss.item():g} ({terms})", blame))
         outputs.loss.backward()
         self.optimizer.step()
         self.updates = number
         return Step(number, lr, batch, outputs)
 
-    def describe(self, number: int, lr: float, batch: Batch, draws: Draws, outputs: TrainingOutputs) -> str:
-        terms = ", ".join(f"{name} {term.item():g}" for name, term in outputs.terms.items())
-        blame = first_nonfinite(self.network, lambda: self.network.forward_train(batch, draws))
+    def farewell(self, number: int, lr: float, got: str, blame: str | None) -> str:
         return (
-            f"training: expected a finite loss, got {outputs.loss.item():g} at update {number} ({terms}; lr {lr:g}): "
-            f"{blame}; go back to the last checkpoint with a lower TRAIN.lr or a longer warm-up, or look at this "
-            "image's boxes"
+            f"training: expected a finite loss, got {got} at update {number}, lr {lr:g}: "
+            f"{blame or 'every layer is finite, the loss alone is not'}; go back to the last checkpoint with a lower "
+            "TRAIN.lr or a longer warm-up, or look at this image's boxes"
         )
 
     def resume(self, checkpoint: Checkpoint) -> None:
