@@ -1,7 +1,7 @@
 """MXNet parameter files and graphs in, PyTorch weights out, and back; never needs MXNet, and PyTorch only for tensors."""
 
 from weights_convert.arrays import Params, Sparse
-from weights_convert.convert import Converted, convert_params, to_mxnet, to_torch
+from weights_convert.convert import Converted, configs_that_fit, convert_params, to_mxnet, to_torch
 from weights_convert.graph import Graph, Node, load_symbol
 from weights_convert.load import load_params
 from weights_convert.rules import RULES_VERSION, RuleSet, node_map, nodes_without_counterpart, rules_for
@@ -17,6 +17,7 @@ __all__ = [
     "RuleSet",
     "Sparse",
     "WeightsFile",
+    "configs_that_fit",
     "convert_params",
     "load_params",
     "load_symbol",

@@ -11,7 +11,7 @@ import numpy as np
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from weights_convert.arrays import Array, Params, Sparse
-from weights_convert.complaints import SHOWN, misfit
+from weights_convert.complaints import SHOWN, fitting_configs, misfit
 from weights_convert.dtypes import BFLOAT16
 from weights_convert.rules.rule import TEST_SUFFIX, TRAIN_PREFIX
 from weights_convert.rules.rule_set import Account, RuleSet, account_for, rules_for
@@ -65,6 +65,11 @@ def convert_params(params: Params, cfg: Config, *, source: str = "params") -> Co
             state[entry.torch] = values[name]
     fresh = [entry.torch for entry in account.missing]
     return Converted(state, train, fresh, account.dropped, notes_on(account, rules, bool(train)))
+
+
+def configs_that_fit(params: Params) -> list[str]:
+    """Names of the package's configurations whose network takes exactly these parameters; backbone files fit none."""
+    return fitting_configs(by_name(params, "configs_that_fit"))
 
 
 def notes_on(account: Account, rules: RuleSet, has_test_copies: bool) -> list[str]:

@@ -23,7 +23,7 @@ from weights_convert import (
     save_weights,
     to_mxnet,
 )
-from weights_convert.convert import dense
+from weights_convert.convert import configs_that_fit, dense
 
 WEIGHTS, CONFIG, PARITY = "model.safetensors", "config.yaml", "parity.json"
 PACKAGES = ("dcn-port", "torch", "numpy", "safetensors")
@@ -61,7 +61,10 @@ def run(args: argparse.Namespace) -> int:
         holds = True
     else:
         if args.config is None:
-            raise InputError(f"--config is needed to convert {args.source}: a YAML path or a name under configs/")
+            fitting = (
+                " or ".join(configs_that_fit(load_params(args.source))) or "none of this package; give a YAML path"
+            )
+            raise InputError(f"--config is needed to convert {args.source}; it fits: {fitting}")
         result = convert_to_torch(args.source, args.config, args.out, args.verify)
         holds = result["parity"]["verdict"] != "does not hold"
     for sentence in result["notes"]:
@@ -80,20 +83,9 @@ def convert_to_torch(source: Path, config: str, out: Path, verify: bool) -> dict
     cfg = load_config(config)
     params = load_params(source)
     converted = convert_params(params, cfg, source=str(source))
-    metadata = {
-        "format": "pt",
-        "source": source.name,
-        "source_sha256": sha256(source),
-        "rules_version": RULES_VERSION,
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES if installed(name)},
-        "config_name": str(config),
-        "config": to_plain(cfg),
-        "fresh": converted.fresh,
-        "dropped": converted.dropped,
-        "notes": converted.notes,
-    }
     with staged_folder(out) as staging:
-        save_weights(staging / WEIGHTS, converted.tensors(), metadata)
+        with Console(stderr=True).status(f"writing {out / WEIGHTS}"):
+            save_weights(staging / WEIGHTS, converted.tensors(), origin(source, config, cfg, converted))
         (staging / CONFIG).write_text(dump(cfg), encoding="utf-8")
         parity = verified(params, converted, cfg, staging) if verify else not_verified("--verify was not given")
         (staging / PARITY).write_text(json.dumps(parity, indent=2) + "\n", encoding="utf-8")
@@ -104,6 +96,22 @@ def convert_to_torch(source: Path, config: str, out: Path, verify: bool) -> dict
         "initialised fresh": len(converted.fresh),
         "left out": len(converted.dropped),
         "parity": parity,
+        "notes": converted.notes,
+    }
+
+
+def origin(source: Path, config: str, cfg: Config, converted: Converted) -> dict[str, object]:
+    """The metadata of model.safetensors: from what it was made, by what, and what was not in it."""
+    return {
+        "format": "pt",
+        "source": source.name,
+        "source_sha256": sha256(source),
+        "rules_version": RULES_VERSION,
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES if installed(name)},
+        "config_name": str(config),
+        "config": to_plain(cfg),
+        "fresh": converted.fresh,
+        "dropped": converted.dropped,
         "notes": converted.notes,
     }
 

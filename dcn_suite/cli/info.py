@@ -74,7 +74,7 @@ def kernel_isa() -> str:
     """
     try:
         from torch_port.ops import library  # noqa: F401, loads the native library or says how to build it
-    except (ImportError, OSError) as error:
+    except (ImportError, OSError, RuntimeError) as error:  # RuntimeError: a library older than the sources
         return f"not loaded ({error})"
     flags = cpu_flags()
     return next((isa for isa, needed in ISA_FLAGS.items() if needed <= flags), "portable")

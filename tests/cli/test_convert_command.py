@@ -132,7 +132,7 @@ def test_unknown_config_is_named(checkpoint, tmp_path, capsys):
 
 def test_config_is_asked_for(checkpoint, tmp_path, capsys):
     assert main(["convert", str(checkpoint), "-o", str(tmp_path / "out")]) == 2
-    assert "--config is needed" in capsys.readouterr().err
+    assert f"it fits: {CONFIG}" in capsys.readouterr().err
 
 
 def test_out_that_is_a_file_is_refused(checkpoint, tmp_path, capsys):

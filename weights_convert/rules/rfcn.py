@@ -45,7 +45,4 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 
-DROPS = (
-    drop("fc1000_*", why="the ImageNet classifier, which a detector does not have"),
-    drop("fc_*", why="an ImageNet classifier, which a detector does not have"),
-)
+DROPS = (drop("fc1000_*", why="the ImageNet classifier, which a detector does not have"),)
