@@ -8,8 +8,8 @@ from torch import nn
 from dcn_tasks.errors import InputError
 from dcn_tasks.streams import Draws
 from torch_port.layers import CeilMaxPool, DeformConv2d, DeformPSRoIPool
-from torch_port.models import replaying
-from torch_port.models.replay import conv_positions, pool_positions
+from torch_port.models import recording, replaying
+from torch_port.models.positions import conv_positions, pool_positions
 
 
 def grid(*rows):
@@ -103,31 +103,9 @@ def test_pool_positions_are_where_the_operator_samples():
 
 
 def free_decisions(network, batch):
-    """What the network decides by itself, recorded by hooks, by the names that replaying knows."""
-    recorded, handles = {}, []
-
-    def keep(name, pick):
-        def hook(module, args, output):
-            parts = {name: pick(args, output)}
-            if hasattr(output, "_fields"):
-                parts = {f"{name}:{part}": value for part, value in output._asdict().items()}
-            recorded.update({key: value.detach().numpy() for key, value in parts.items()})
-
-        return hook
-
-    for name, module in network.named_modules():
-        if isinstance(module, nn.ReLU):
-            handles.append(module.register_forward_hook(keep(name, lambda args, output: args[0] > 0)))
-        elif isinstance(module, DeformConv2d):
-            handles.append(module.register_forward_hook(keep(f"{name}:offset", lambda args, output: args[1])))
-        elif name in ("head.cls_pool", "head.bbox_pool"):
-            handles.append(module.register_forward_hook(keep(f"{name}:offset", lambda args, output: args[2])))
-        elif name in ("rpn.proposal", "proposal_target", "hard_rois"):
-            handles.append(module.register_forward_hook(keep(name, lambda args, output: output)))
-    outputs = network.forward_train(batch, Draws(1))
-    for handle in handles:
-        handle.remove()
-    return recorded, outputs
+    with recording(network) as decisions:
+        outputs = network.forward_train(batch, Draws(1))
+    return decisions, outputs
 
 
 def gradients(network, outputs):

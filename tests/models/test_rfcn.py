@@ -22,6 +22,19 @@ def test_the_same_streams_give_the_same_rois(narrow):
         assert torch.equal(narrow(data, im_info, Draws(1))[0], narrow(data, im_info, Draws(1))[0])
 
 
+def test_two_images_are_each_alone(narrow):
+    torch.manual_seed(1)
+    data, im_info = torch.randn(2, 3, 96, 80).double(), torch.tensor([[96.0, 80, 1], [90, 70, 1]])
+    with torch.inference_mode():
+        rois, cls_prob, bbox_pred = narrow.eval()(data, im_info)
+        for image in range(2):
+            rows = slice(12 * image, 12 * image + 12)
+            alone = narrow(data[image : image + 1], im_info[image : image + 1])
+            assert (rois[rows, 0] == image).all()
+            for found, expected in zip((rois[rows, 1:], cls_prob[rows], bbox_pred[rows]), alone, strict=True):
+                np.testing.assert_allclose(found.numpy(), expected[:, -found.shape[1] :].numpy(), rtol=1e-9, atol=1e-12)
+
+
 def test_training_outputs_have_the_graphs_shapes(narrow, batch):
     outputs = narrow.forward_train(batch, Draws(0))
     rois = outputs.label.shape[1]

@@ -33,6 +33,10 @@ class CeilMaxPool(nn.Module):
         """[N, C, H, W] -> [N, C, OH, OW]."""
         return F.max_pool2d(input, self.kernel_size, self.stride, ceil_mode=True)
 
+    def taken(self, input: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C, OH, OW] index in the flattened H*W of the pixel that each window takes."""
+        return F.max_pool2d(input, self.kernel_size, self.stride, ceil_mode=True, return_indices=True)[1]
+
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}"
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 
 from dcn_tasks.errors import InputError
 from torch_port.layers import CeilMaxPool, DeformConv2d, DeformPSRoIPool, Proposal
+from torch_port.models.positions import conv_positions, pool_positions
 from torch_port.models.sampling import HardRoIs, HardRoISelector, ProposalTarget, RoISamples
 
 
@@ -161,45 +163,6 @@ def rows_differ(own: Tensor, recorded: Tensor) -> Tensor:
     return differs
 
 
-def conv_positions(module: DeformConv2d, offset: Tensor) -> Tensor:
-    """[N, G, K, 2, OH, OW] sampling positions in input pixels, y then x."""
-    n, _, out_h, out_w = offset.shape
-    axes = []
-    for axis, length in enumerate((out_h, out_w)):
-        tap = torch.arange(module.kernel_size[axis]) * module.dilation[axis]
-        start = torch.arange(length) * module.stride[axis] - module.padding[axis]
-        axes.append((tap[:, None] + start).to(offset))
-    (kernel_h, kernel_w) = module.kernel_size
-    y = axes[0][:, None, :, None].expand(kernel_h, kernel_w, out_h, out_w)
-    x = axes[1][None, :, None, :].expand(kernel_h, kernel_w, out_h, out_w)
-    base = torch.stack((y, x), dim=2).flatten(0, 1)
-    return base + offset.view(n, module.offset_groups, module.taps, 2, out_h, out_w)
-
-
-def pool_positions(module: DeformPSRoIPool, rois: Tensor, offset: Tensor) -> Tensor:
-    """[2, R, classes, P, P, S] sampling positions in feature pixels, x then y, S samples per side of a bin.
-
-    Source: the geometry of MXNet 1.9.1 _contrib_DeformablePSROIPooling.
-    """
-    arguments = module.arguments
-    pooled, part, samples = (arguments[name] for name in ("pooled_size", "part_size", "sample_per_part"))
-    # the operator rounds halves away from zero, in image pixels
-    corners = (rois[:, 1:].abs() + 0.5).floor() * rois[:, 1:].sign()
-    start = corners[:, :2] * arguments["spatial_scale"] - 0.5
-    end = (corners[:, 2:] + 1) * arguments["spatial_scale"] - 0.5
-    size = (end - start).clamp(min=0.1)
-    bins = torch.arange(pooled, device=rois.device)
-    cells = (bins * part) // pooled
-    moves = offset.view(len(rois), -1, 2, part, part)[:, :, :, cells][..., cells] * arguments["trans_std"]
-    within = torch.arange(samples).to(rois) / samples / pooled
-    positions = []
-    for axis in (0, 1):
-        in_bin = bins.view((1, pooled) if axis == 0 else (pooled, 1)).to(rois) / pooled
-        in_roi = in_bin.expand(pooled, pooled)[..., None] + within + moves[:, :, axis, ..., None]
-        positions.append(start[:, axis, None, None, None, None] + in_roi * size[:, axis, None, None, None, None])
-    return torch.stack(positions)
-
-
 @contextmanager
 def replaying(network: nn.Module, decisions: Mapping[str, np.ndarray]) -> Iterator[ReplayReport]:
     """While the context is open, `network` takes `decisions` in the place of its own, in every forward.
@@ -233,3 +196,41 @@ def replaying(network: nn.Module, decisions: Mapping[str, np.ndarray]) -> Iterat
     unused = sorted(path for path in grouped if not any(name.partition(":")[0] == path for name in report.total))
     if unused:
         raise InputError(f"replaying: no forward asked for {', '.join(unused)}: the decisions belong to another graph")
+
+
+@contextmanager
+def recording(network: nn.Module) -> Iterator[dict[str, np.ndarray]]:
+    """While the context is open, every forward of `network` writes its decisions into the yielded dict.
+
+    Yields: name -> array, as `replaying` takes them. Offsets are recorded only where a layer got any.
+    """
+    decisions: dict[str, np.ndarray] = {}
+    deciding = {path: module for path, module in network.named_modules() if type(module) in KINDS}
+    handles = [module.register_forward_hook(recorder(path, decisions)) for path, module in deciding.items()]
+    try:
+        yield decisions
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def recorder(path: str, decisions: dict[str, np.ndarray]) -> Callable:
+    """A forward hook that writes what the module at `path` decided."""
+
+    def hook(module: nn.Module, args: tuple, output: Any) -> None:
+        found: dict[str, Tensor] = {}
+        if isinstance(module, nn.ReLU):
+            found[path] = args[0] > 0
+        elif isinstance(module, CeilMaxPool):
+            found[path] = module.taken(args[0])
+        elif isinstance(module, Proposal):
+            found[path] = output
+        elif isinstance(module, ProposalTarget | HardRoISelector):
+            found = {f"{path}:{part}": value for part, value in output._asdict().items()}
+        elif isinstance(module, DeformConv2d):
+            found[f"{path}:offset"] = args[1]
+        elif len(args) > 2 and args[2] is not None:
+            found[f"{path}:offset"] = args[2]
+        decisions.update({name: value.detach().cpu().numpy().copy() for name, value in found.items()})
+
+    return hook

@@ -9,6 +9,26 @@ from mxnet_ref.operators.draws import set_draws
 from weights_convert import to_mxnet
 
 
+def fill(executor, params) -> None:
+    """Puts the weights and moving statistics that the graph knows into an executor."""
+    for here, arrays in ((executor.arg_dict, params.arg), (executor.aux_dict, params.aux)):
+        for name, value in arrays.items():
+            if name in here:
+                here[name][:] = value
+
+
+def reference_inference(cfg, state, inputs, draws: Draws) -> list[np.ndarray]:
+    """Outputs of the test graph in float64: rois, cls_prob_reshape, bbox_pred_reshape."""
+    symbol = build_symbol(cfg, False, dtype="float64")
+    types = dict.fromkeys(symbol.list_arguments(), "float64")
+    shapes = {name: array.shape for name, array in inputs.items()}
+    executor = symbol.simple_bind(mx.cpu(), grad_req="null", type_dict=types, **shapes)
+    fill(executor, to_mxnet(state, cfg))
+    set_draws(draws)
+    arrays = {name: mx.nd.array(array, dtype="float64") for name, array in inputs.items()}
+    return [output.asnumpy() for output in executor.forward(is_train=False, **arrays)]
+
+
 class ReferenceTraining:
     """MXNet's side of a training in float64: forward, gradients, and updates by mx.optimizer.SGD.
 
@@ -28,11 +48,7 @@ class ReferenceTraining:
             type_dict=dict.fromkeys(names, "float64"),
             **{name: array.shape for name, array in batch.items()},
         )
-        params = to_mxnet(state, cfg)
-        for here, arrays in ((self.executor.arg_dict, params.arg), (self.executor.aux_dict, params.aux)):
-            for name, value in arrays.items():
-                if name in here:
-                    here[name][:] = value
+        fill(self.executor, to_mxnet(state, cfg))
         optimizer = mx.optimizer.SGD(
             learning_rate=lr,
             momentum=cfg.TRAIN.momentum,
