@@ -20,11 +20,11 @@
 #endif
 #endif
 
-#ifndef DCN_MEMBER  // a member function, or a static one
+#ifndef DCN_MEMBER  // a member function; inlined, or one instruction set's copy could be linked for another
 #if defined(__CUDACC__)
 #define DCN_MEMBER __host__ __device__
 #else
-#define DCN_MEMBER
+#define DCN_MEMBER inline __attribute__((always_inline))
 #endif
 #endif
 

@@ -1,6 +1,4 @@
 // deform_conv2d on the CPU: schema, checks, choice of kernels. The arithmetic is core/deform_conv.h.
-#include "cpu/deform_conv.h"
-
 #include <torch/csrc/stable/library.h>
 
 #include <optional>
@@ -8,6 +6,8 @@
 #include <tuple>
 #include <vector>
 
+#include "cpu/deform_conv_tiles.h"
+#include "cpu/isa.h"
 #include "cpu/tensors.h"
 
 namespace dcn::cpu {
@@ -118,9 +118,13 @@ Tensor deform_conv2d(const Tensor& input, const Tensor& offset, const std::optio
                      Sizes dilation, std::string border) {
   const DeformConvShape s = checked_shape(input, offset, mask, weight, bias, stride, padding, dilation);
   const Border rule = border_named(border);
-  Tensor output = torch::stable::new_empty(input, {s.images, s.out_channels, s.out_height, s.out_width});
+  const bool last = is_channels_last(input), plain = chosen_isa() == Isa::plain;
+  const std::vector<int64_t> size = {s.images, s.out_channels, s.out_height, s.out_width};
+  const Tensor output =
+      torch::stable::empty(size, input.scalar_type(), std::nullopt, input.device(), std::nullopt,
+                           last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
   if (s.images == 0) return output;
-  const Tensor x = dense(input), o = dense(offset), w = dense(weight);
+  const Tensor x = last && !plain ? input : dense(input), o = dense(offset), w = dense(weight);
   const std::optional<Tensor> m = dense(mask), b = dense(bias);
   by_type(input, [&](auto zero) {
     using T = decltype(zero);
@@ -133,9 +137,13 @@ Tensor deform_conv2d(const Tensor& input, const Tensor& offset, const std::optio
     a.weight = w.const_data_ptr<T>();
     a.bias = data_or_null<T>(b);
     a.output = output.mutable_data_ptr<T>();
-    plain_deform_conv_forward(a);
+    if (plain) {
+      plain_deform_conv_forward(a, last);
+    } else {
+      tiled_deform_conv_forward(a, last);
+    }
   });
-  return in_format_of(output, input);
+  return output;
 }
 
 using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
@@ -161,7 +169,8 @@ Gradients deform_conv2d_backward(const Tensor& grad, const Tensor& input, const 
   Tensor for_mask = zeros(want_mask, mask ? *mask : offset), for_weight = zeros(want_weight, weight);
   Tensor for_bias = torch::stable::new_zeros(input, {want_bias ? s.out_channels : 0});
   if (s.images > 0) {
-    const Tensor x = dense(input), o = dense(offset), w = dense(weight), g = dense(grad);
+    const bool plain = chosen_isa() == Isa::plain, in_place = is_channels_last(input) && !plain;
+    const Tensor x = in_place ? input : dense(input), o = dense(offset), w = dense(weight), g = dense(grad);
     const std::optional<Tensor> m = dense(mask);
     by_type(input, [&](auto zero) {
       using T = decltype(zero);
@@ -178,7 +187,11 @@ Gradients deform_conv2d_backward(const Tensor& grad, const Tensor& input, const 
       a.grad_mask = want_mask ? for_mask.mutable_data_ptr<T>() : nullptr;
       a.grad_weight = want_weight ? for_weight.mutable_data_ptr<T>() : nullptr;
       a.grad_bias = want_bias ? for_bias.mutable_data_ptr<T>() : nullptr;
-      plain_deform_conv_backward(a);
+      if (plain) {
+        plain_deform_conv_backward(a);
+      } else {
+        tiled_deform_conv_backward(a, in_place);
+      }
     });
   }
   if (want_input) for_input = in_format_of(for_input, input);

@@ -38,8 +38,9 @@ inline void with_border(Border border, F f) {
 }
 
 // cpu/deform_conv_plain.cpp: core's functions in plain loops. Slow; what the fast paths are tested against.
+// channels_last: of output; other tensors are contiguous.
 template <class T>
-void plain_deform_conv_forward(const DeformConvArrays<T>&);
+void plain_deform_conv_forward(const DeformConvArrays<T>&, bool channels_last);
 template <class T>
 void plain_deform_conv_backward(const DeformConvArrays<T>&);
 

@@ -46,7 +46,8 @@ double column_gradient(const DeformConvArrays<T>& a, int64_t image, int64_t chan
 }
 
 template <class Border, class T>
-void forward_position(const DeformConvArrays<T>& a, int64_t image, int64_t position, std::vector<T>& column) {
+void forward_position(const DeformConvArrays<T>& a, int64_t image, int64_t position, bool channels_last,
+                      std::vector<T>& column) {
   const DeformConvShape& s = a.shape;
   const int64_t taps = s.taps();
   for (int64_t group = 0; group < s.offset_groups; ++group) {
@@ -65,7 +66,9 @@ void forward_position(const DeformConvArrays<T>& a, int64_t image, int64_t posit
     const T* values = column.data() + o / s.out_channels_per_group() * depth;
     double sum = a.bias ? double(a.bias[o]) : 0;
     for (int64_t k = 0; k < depth; ++k) sum += double(a.weight[o * depth + k]) * values[k];
-    a.output[(image * s.out_channels + o) * s.positions() + position] = static_cast<T>(sum);
+    const int64_t index = channels_last ? (image * s.positions() + position) * s.out_channels + o
+                                        : (image * s.out_channels + o) * s.positions() + position;
+    a.output[index] = static_cast<T>(sum);
   }
 }
 
@@ -140,13 +143,13 @@ void backward_channel(const DeformConvArrays<T>& a, int64_t channel) {
 }  // namespace
 
 template <class T>
-void plain_deform_conv_forward(const DeformConvArrays<T>& a) {
+void plain_deform_conv_forward(const DeformConvArrays<T>& a, bool channels_last) {
   const DeformConvShape& s = a.shape;
   with_border(a.border, [&](auto rule) {
     torch::stable::parallel_for(0, s.images * s.positions(), 1, [&](int64_t begin, int64_t end) {
       std::vector<T> column(s.channels * s.taps());
       for (int64_t unit = begin; unit < end; ++unit) {
-        forward_position<decltype(rule)>(a, unit / s.positions(), unit % s.positions(), column);
+        forward_position<decltype(rule)>(a, unit / s.positions(), unit % s.positions(), channels_last, column);
       }
     });
   });
@@ -179,8 +182,8 @@ void plain_deform_conv_backward(const DeformConvArrays<T>& a) {
   }
 }
 
-template void plain_deform_conv_forward(const DeformConvArrays<float>&);
-template void plain_deform_conv_forward(const DeformConvArrays<double>&);
+template void plain_deform_conv_forward(const DeformConvArrays<float>&, bool);
+template void plain_deform_conv_forward(const DeformConvArrays<double>&, bool);
 template void plain_deform_conv_backward(const DeformConvArrays<float>&);
 template void plain_deform_conv_backward(const DeformConvArrays<double>&);
 

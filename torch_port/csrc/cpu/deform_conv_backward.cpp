@@ -1,0 +1,212 @@
+// deform_conv2d backward on all threads: the unit of work is a block of channels, so that no two threads add to the
+// same element. Deterministic for the same number of threads.
+#include <algorithm>
+#include <vector>
+
+#include "cpu/isa.h"
+#include "cpu/pixel_maps.h"
+
+namespace dcn::cpu {
+namespace {
+
+constexpr int64_t TILE = 120;            // positions
+constexpr int64_t BLOCK_BYTES = 64 * 4;  // of channels in a unit
+
+template <class T>
+struct Kernels {
+  PanelLayout (*layout)(T) = portable::panel_layout;
+  void (*unit)(const BackwardJob<T>&, const BackwardUnit&, const BackwardSpace<T>&,
+               const BackwardTarget<T>&) = portable::backward_unit;
+};
+
+template <class T>
+Kernels<T> kernels() {
+  switch (chosen_isa()) {
+#if DCN_HAVE_AVX512
+    case Isa::avx512: return {avx512::panel_layout, avx512::backward_unit};
+#endif
+#if DCN_HAVE_AVX2
+    case Isa::avx2: return {avx2::panel_layout, avx2::backward_unit};
+#endif
+    default: return {};
+  }
+}
+
+// Channel blocks, cut where a weight group or an offset group ends, each with where its own memory begins.
+struct Block {
+  BackwardUnit unit;
+  int64_t weight_begin;  // in elements of [K][O/groups][padded]
+};
+
+std::vector<Block> channel_blocks(const DeformConvShape& s, PanelLayout layout, int64_t largest) {
+  std::vector<Block> blocks;
+  int64_t weight_begin = 0;
+  for (int64_t c = 0; c < s.channels;) {
+    const int64_t group = c / s.channels_per_group(), offset_group = c / s.channels_per_offset_group();
+    const int64_t end = std::min({c + largest, (group + 1) * s.channels_per_group(),
+                                  (offset_group + 1) * s.channels_per_offset_group()});
+    const int64_t padded = layout.padded(end - c);
+    blocks.push_back({{group, offset_group, c, end - c, padded, 0, s.taps()}, weight_begin});
+    weight_begin += s.taps() * s.out_channels_per_group() * padded;
+    c = end;
+  }
+  return blocks;
+}
+
+int64_t weight_size(const DeformConvShape& s, const std::vector<Block>& blocks) {
+  const Block& last = blocks.back();
+  return last.weight_begin + s.taps() * s.out_channels_per_group() * last.unit.padded;
+}
+
+// f(weight index, block index) for every weight of a block's channels.
+template <class F>
+void for_weights(const DeformConvShape& s, const Block& block, F f) {
+  const int64_t outputs = s.out_channels_per_group(), depth = s.channels_per_group(), taps = s.taps();
+  const BackwardUnit& u = block.unit;
+  for (int64_t o = 0; o < outputs; ++o) {
+    const int64_t row = ((u.weight_group * outputs + o) * depth + u.channel - u.weight_group * depth) * taps;
+    for (int64_t c = 0; c < u.channels; ++c) {
+      for (int64_t tap = 0; tap < taps; ++tap) {
+        f(row + c * taps + tap, block.weight_begin + (tap * outputs + o) * u.padded + c);
+      }
+    }
+  }
+}
+
+// Blocks, each split by taps where there are fewer blocks than threads.
+std::vector<BackwardUnit> split_by_taps(const std::vector<Block>& blocks, int64_t splits) {
+  std::vector<BackwardUnit> units;
+  for (const Block& block : blocks) {
+    const int64_t taps = block.unit.last_tap;
+    for (int64_t i = 0; i < splits; ++i) {
+      units.push_back(block.unit);
+      units.back().first_tap = taps * i / splits;
+      units.back().last_tap = taps * (i + 1) / splits;
+    }
+  }
+  return units;
+}
+
+// Adds up what the blocks of one offset group found: sums [block][N][K][3][P] -> grad_offset, grad_mask.
+template <class T>
+void gather_slopes(const DeformConvArrays<T>& a, const std::vector<Block>& blocks, const T* sums) {
+  const DeformConvShape& s = a.shape;
+  const int64_t positions = s.positions(), taps = s.taps(), size = s.images * taps * 3 * positions;
+  for_slices(s.images * s.offset_groups * taps, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t tap = unit % taps, group = unit / taps % s.offset_groups, image = unit / taps / s.offset_groups;
+      T* const targets[3] = {a.grad_offset ? a.grad_offset + unit * 2 * positions : nullptr,
+                             a.grad_offset ? a.grad_offset + (unit * 2 + 1) * positions : nullptr,
+                             a.grad_mask ? a.grad_mask + unit * positions : nullptr};
+      for (size_t block = 0; block < blocks.size(); ++block) {
+        if (blocks[block].unit.offset_group != group) continue;
+        const T* source = sums + block * size + (image * taps + tap) * 3 * positions;
+        for (int k = 0; k < 3; ++k) {
+          for (int64_t p = 0; targets[k] && p < positions; ++p) targets[k][p] += source[k * positions + p];
+        }
+      }
+    }
+  });
+}
+
+template <class T>
+void sum_bias(const DeformConvArrays<T>& a) {
+  const DeformConvShape& s = a.shape;
+  for_slices(s.out_channels, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t o = begin; o < end; ++o) {
+      double sum = 0;
+      for (int64_t image = 0; image < s.images; ++image) {
+        const T* grad = a.grad + (image * s.out_channels + o) * s.positions();
+        for (int64_t i = 0; i < s.positions(); ++i) sum += grad[i];
+      }
+      a.grad_bias[o] = static_cast<T>(sum);
+    }
+  });
+}
+
+template <class T>
+struct UnitSpace {
+  Buffer<SampleRecord<T>> records;
+  Buffer<SampleSlopes<T>> slopes;
+  Buffer<T> columns, column_grads;
+};
+
+template <class T>
+void run_units(const DeformConvArrays<T>& a, const Kernels<T>& kernel, bool channels_last) {
+  const DeformConvShape& s = a.shape;
+  const PanelLayout layout = kernel.layout(T());
+  const int64_t pixels = s.height * s.width, largest = BLOCK_BYTES / static_cast<int64_t>(sizeof(T));
+  const std::vector<Block> blocks = channel_blocks(s, layout, largest);
+  const int64_t num_blocks = static_cast<int64_t>(blocks.size());
+  const int64_t splits = std::min((num_threads() + num_blocks - 1) / num_blocks, s.taps());
+  const std::vector<BackwardUnit> units = split_by_taps(blocks, splits);
+  const int64_t pitch = padded_pitch<T>(s.channels), map_size = s.images * (pixels + 1) * pitch;
+  const int64_t sums_size = s.images * s.taps() * 3 * s.positions();
+  const bool slopes = a.grad_offset || a.grad_mask;
+
+  const Buffer<T> map = to_pixel_map(a.input, channels_last, s.images, s.channels, pixels);
+  const Buffer<T> grad = to_pixel_map(a.grad, false, s.images, s.out_channels, s.positions());
+  const Buffer<T> weight(weight_size(s, blocks), true);
+  const Buffer<T> grad_weight(a.grad_weight ? weight_size(s, blocks) : 0, true);
+  const Buffer<T> sums(slopes ? num_blocks * sums_size : 0, true);
+  const Buffer<T> grad_input(a.grad_input ? splits * map_size : 0, true);
+  for_slices(num_blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      for_weights(s, blocks[i], [&](int64_t from, int64_t to) { weight.data()[to] = a.weight[from]; });
+    }
+  });
+
+  BackwardJob<T> job = {};
+  job.shape = s;
+  job.border = a.border;
+  job.input = {map.data(), pixels + 1, pitch};
+  job.grad = {grad.data(), s.positions() + 1, padded_pitch<T>(s.out_channels)};
+  job.offset = a.offset;
+  job.mask = a.mask;
+  job.tile = std::min(TILE, s.positions());
+  job.want_input = a.grad_input;
+  job.want_slopes = a.grad_offset;
+  job.want_mask = a.grad_mask;
+  job.want_weight = a.grad_weight;
+  for_units(
+      static_cast<int64_t>(units.size()),
+      [&] {
+        const int64_t width = layout.padded(largest);
+        return UnitSpace<T>{Buffer<SampleRecord<T>>(job.tile), Buffer<SampleSlopes<T>>(job.tile),
+                            Buffer<T>(job.tile * width), Buffer<T>(job.tile * width)};
+      },
+      [&](const UnitSpace<T>& own, int64_t index) {
+        const BackwardUnit& unit = units[index];
+        const int64_t block = index / splits, begin = blocks[block].weight_begin;
+        std::memset(static_cast<void*>(own.columns.data()), 0, job.tile * unit.padded * sizeof(T));  // padding too
+        const BackwardSpace<T> space = {own.records.data(), own.slopes.data(), own.columns.data(),
+                                        own.column_grads.data()};
+        const BackwardTarget<T> target = {weight.data() + begin, a.grad_weight ? grad_weight.data() + begin : nullptr,
+                                          slopes ? sums.data() + block * sums_size : nullptr,
+                                          {grad_input.data() + index % splits * map_size, pixels + 1, pitch}};
+        kernel.unit(job, unit, space, target);
+      });
+
+  if (a.grad_weight) {
+    for_slices(num_blocks, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        for_weights(s, blocks[i], [&](int64_t to, int64_t from) { a.grad_weight[to] = grad_weight.data()[from]; });
+      }
+    });
+  }
+  if (slopes) gather_slopes(a, blocks, sums.data());
+  if (a.grad_input) from_pixel_maps(grad_input.data(), splits, s.images, s.channels, pixels, a.grad_input);
+}
+
+}  // namespace
+
+template <class T>
+void tiled_deform_conv_backward(const DeformConvArrays<T>& a, bool channels_last) {
+  if (a.grad_bias) sum_bias(a);
+  if (a.grad_input || a.grad_offset || a.grad_mask || a.grad_weight) run_units(a, kernels<T>(), channels_last);
+}
+
+template void tiled_deform_conv_backward(const DeformConvArrays<float>&, bool);
+template void tiled_deform_conv_backward(const DeformConvArrays<double>&, bool);
+
+}  // namespace dcn::cpu

@@ -1,0 +1,121 @@
+// The fused kernels of deform_conv2d, compiled once per instruction set, and what they are handed.
+//
+// Maps are NHWC copies with `pitch` elements from pixel to pixel (a little more than the channels, so that pixels do
+// not compete for the same cache sets) and one more pixel, of zeros, at the end of each image: corners beyond the map
+// point there.
+#pragma once
+
+#include "cpu/deform_conv.h"
+
+namespace dcn::cpu {
+
+template <class T>
+struct PixelMap {
+  T* data;
+  int64_t pixels;  // of an image, the additional one included
+  int64_t pitch;
+};
+
+// How the columns of a multiplication are laid out: panels of `panel` columns, the last one of what is left, rounded
+// up to `lanes`.
+struct PanelLayout {
+  int lanes, panel;
+
+  DCN_MEMBER int64_t padded(int64_t columns) const { return (columns + lanes - 1) / lanes * lanes; }
+};
+
+// Where a tap's samples are and what they weigh; one per (position, tap, offset group).
+template <class T>
+struct SampleRecord {
+  int32_t at[4];  // pixels of v00, v01, v10, v11
+  T weight[4];    // in the forward pass times the mask
+};
+
+template <class T>
+struct SampleSlopes {
+  T y, x;  // fractions
+  T mask;
+  bool inside;
+};
+
+// One image's tile of output positions: sampled tap by tap, multiplied in cache.
+template <class T>
+struct ForwardJob {
+  DeformConvShape shape;
+  Border border;
+  PixelMap<const T> input;
+  const T* offset;
+  const T* mask;
+  const T* weight;         // [groups][K][C/groups][padded O/groups], panel by panel
+  const T* bias;
+  T* output;
+  bool channels_last;      // of output
+  int64_t tile;            // positions
+};
+
+template <class T>
+struct ForwardSpace {
+  SampleRecord<T>* records;  // [tile]
+  T* columns;                // [tile][column_pitch]
+  T* sums;                   // [tile][sum_pitch]
+  int64_t column_pitch, sum_pitch;
+};
+
+// Consecutive channels that share weight group and offset group, and the taps of them that one worker does.
+struct BackwardUnit {
+  int64_t weight_group, offset_group, channel, channels, padded;
+  int64_t first_tap, last_tap;
+};
+
+template <class T>
+struct BackwardJob {
+  DeformConvShape shape;
+  Border border;
+  PixelMap<const T> input;
+  PixelMap<const T> grad;  // [N][OH*OW][O]
+  const T* offset;
+  const T* mask;
+  int64_t tile;
+  bool want_input, want_slopes, want_mask, want_weight;
+};
+
+template <class T>
+struct BackwardSpace {
+  SampleRecord<T>* records;  // [tile]
+  SampleSlopes<T>* slopes;   // [tile]
+  T* columns;                // [tile][padded]: samples
+  T* column_grads;           // [tile][padded]
+};
+
+// One unit's own memory. weight, grad_weight: [K][O/groups][padded]; sums: [N][K][3][OH*OW] = y, x, mask.
+template <class T>
+struct BackwardTarget {
+  const T* weight;
+  T* grad_weight;
+  T* sums;
+  PixelMap<T> grad_input;
+};
+
+// cpu/simd/deform_conv_lanes.cpp
+#define DCN_DECLARE(isa, T)                                                                              \
+  namespace isa {                                                                                        \
+  PanelLayout panel_layout(T);                                                                           \
+  void forward_tile(const ForwardJob<T>&, const ForwardSpace<T>&, int64_t image, int64_t first);         \
+  void backward_unit(const BackwardJob<T>&, const BackwardUnit&, const BackwardSpace<T>&, const BackwardTarget<T>&); \
+  }
+DCN_DECLARE(portable, float)
+DCN_DECLARE(portable, double)
+DCN_DECLARE(avx2, float)
+DCN_DECLARE(avx2, double)
+DCN_DECLARE(avx512, float)
+DCN_DECLARE(avx512, double)
+#undef DCN_DECLARE
+
+// cpu/deform_conv_forward.cpp, cpu/deform_conv_backward.cpp: the fused kernels on all threads. channels_last: of input
+// and output; other tensors are contiguous.
+template <class T>
+void tiled_deform_conv_forward(const DeformConvArrays<T>&, bool channels_last);
+template <class T>
+void tiled_deform_conv_backward(const DeformConvArrays<T>&, bool channels_last);
+
+}  // namespace dcn::cpu

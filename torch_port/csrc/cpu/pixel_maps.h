@@ -1,0 +1,68 @@
+// Copies between NCHW or NHWC tensors and the pixel maps of the fused kernels (cpu/deform_conv_tiles.h).
+#pragma once
+
+#include "cpu/deform_conv_tiles.h"
+#include "cpu/workers.h"
+
+namespace dcn::cpu {
+
+template <class T>
+constexpr int64_t LINE = 64 / sizeof(T);  // elements in a cache line
+
+// Channels rounded up to whole cache lines, and one line more.
+template <class T>
+int64_t padded_pitch(int64_t channels) {
+  return (channels + LINE<T> - 1) / LINE<T> * LINE<T> + LINE<T>;
+}
+
+// [N, C, pixels] or [N, pixels, C] -> map with one zero pixel more per image.
+template <class T>
+Buffer<T> to_pixel_map(const T* tensor, bool channels_last, int64_t images, int64_t channels, int64_t pixels) {
+  constexpr int64_t BLOCK = LINE<T>;
+  const int64_t pitch = padded_pitch<T>(channels), blocks = pixels / BLOCK + 1;  // the last one holds the zero pixel
+  Buffer<T> map(images * (pixels + 1) * pitch);
+  for_slices(images * blocks, 1, [&](int64_t slice_begin, int64_t slice_end) {
+    for (int64_t unit = slice_begin; unit < slice_end; ++unit) {
+      const int64_t image = unit / blocks, first = unit % blocks * BLOCK;
+      const int64_t last = first + BLOCK < pixels ? first + BLOCK : pixels;
+      T* target = map.data() + image * (pixels + 1) * pitch;
+      if (channels_last) {
+        for (int64_t p = first; p < last; ++p) {
+          std::memcpy(target + p * pitch, tensor + (image * pixels + p) * channels, channels * sizeof(T));
+        }
+      } else {
+        for (int64_t c = 0; c < channels; ++c) {
+          const T* source = tensor + (image * channels + c) * pixels;
+          for (int64_t p = first; p < last; ++p) target[p * pitch + c] = source[p];
+        }
+      }
+      if (last == pixels) std::memset(static_cast<void*>(target + pixels * pitch), 0, pitch * sizeof(T));
+    }
+  });
+  return map;
+}
+
+// The sum of `copies` maps -> [N, C, pixels].
+template <class T>
+void from_pixel_maps(const T* maps, int64_t copies, int64_t images, int64_t channels, int64_t pixels, T* tensor) {
+  constexpr int64_t BLOCK = LINE<T>;
+  const int64_t pitch = padded_pitch<T>(channels), blocks = (channels + BLOCK - 1) / BLOCK;
+  const int64_t size = images * (pixels + 1) * pitch;
+  for_slices(images * blocks, 1, [&](int64_t slice_begin, int64_t slice_end) {
+    for (int64_t unit = slice_begin; unit < slice_end; ++unit) {
+      const int64_t image = unit / blocks, first = unit % blocks * BLOCK;
+      const int64_t last = first + BLOCK < channels ? first + BLOCK : channels;
+      for (int64_t copy = 0; copy < copies; ++copy) {
+        const T* source = maps + copy * size + image * (pixels + 1) * pitch;
+        for (int64_t p = 0; p < pixels; ++p) {
+          for (int64_t c = first; c < last; ++c) {
+            T& target = tensor[(image * channels + c) * pixels + p];
+            target = copy == 0 ? source[p * pitch + c] : target + source[p * pitch + c];
+          }
+        }
+      }
+    }
+  });
+}
+
+}  // namespace dcn::cpu
