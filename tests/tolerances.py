@@ -13,3 +13,6 @@ FLOAT32_ROUNDING = 2.0**-23
 DIFFERENT_CELL = 1e-4
 # More such elements than this share would make the rule empty.
 DIFFERENT_CELL_SHARE = 0.02
+
+# Corners of proposals decoded in float64 by NumPy and by C++: the last bit of exp and of a float32 at 1000 px.
+PROPOSAL_PIXELS = 2e-4

@@ -1,48 +1,21 @@
 // Argument checks that the RoI operators share. Every message says operator, argument, expected, got.
 #pragma once
 
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-
 #include <array>
 #include <cstdint>
-#include <sstream>
-#include <stdexcept>
-#include <string>
 
 #include "core/roi_axis.h"
+#include "cpu/tensors.h"
 
 namespace dcn::cpu {
 
+using tensors::dtype_text;
+using tensors::in_format_of;
+using tensors::refuse;
+using tensors::shape_text;
 using torch::headeronly::MemoryFormat;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
-
-template <class... Parts>
-[[noreturn]] inline void refuse(const char* op, const Parts&... parts) {
-  std::ostringstream text;
-  text << op << ": ";
-  (text << ... << parts);
-  throw std::runtime_error(text.str());
-}
-
-inline std::string shape_text(const Tensor& t) {
-  std::ostringstream text;
-  text << "[";
-  for (int64_t i = 0; i < t.dim(); ++i) text << (i ? ", " : "") << t.size(i);
-  text << "]";
-  return text.str();
-}
-
-inline const char* dtype_text(const Tensor& t) {
-  switch (t.scalar_type()) {
-    case ScalarType::Float: return "float32";
-    case ScalarType::Double: return "float64";
-    case ScalarType::Half: return "float16";
-    case ScalarType::BFloat16: return "bfloat16";
-    default: return "another type";
-  }
-}
 
 inline void check_positive(const char* op, const char* name, int64_t value) {
   if (value < 1 || value > 32768) refuse(op, name, ": expected 1 to 32768, got ", value);
@@ -86,18 +59,6 @@ inline void check_images(const char* op, const T* rois, int64_t num_rois, int64_
       refuse(op, "rois: expected image indices in [0, ", num_images, "), got ", image, " in row ", i);
     }
   }
-}
-
-inline bool is_channels_last(const Tensor& t) {
-  if (t.dim() != 4 || t.is_contiguous()) return false;
-  const auto strides = t.strides();
-  return strides[1] == 1 && strides[3] == t.size(1) && strides[2] == t.size(1) * t.size(3) &&
-         strides[0] == t.size(1) * t.size(2) * t.size(3);
-}
-
-// Gives `t` the memory format of `like`: channels_last in, channels_last out.
-inline Tensor in_format_of(const Tensor& t, const Tensor& like) {
-  return is_channels_last(like) ? torch::stable::contiguous(t, MemoryFormat::ChannelsLast) : t;
 }
 
 }  // namespace dcn::cpu
