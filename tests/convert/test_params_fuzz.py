@@ -27,9 +27,9 @@ SEEDS = {
     "npz": (DATA / "mxnet2_sparse.npz").read_bytes(),
 }
 EXTREME = [0, 1, -1, 2, 0x7F, 0xFF, 1 << 30, (1 << 31) - 1, -(1 << 31), 1 << 40, 1 << 60, (1 << 63) - 1]
-ROUNDS = 1500
+ROUNDS = 1000
 MEMORY_BOUND = 4 << 20  # bytes; the largest seed has 3 KiB
-SECONDS_A_FILE = 0.5
+SECONDS_A_FILE = 0.5  # of processor time: others may be using the machine
 
 
 def damaged(data: bytes, rng: np.random.Generator) -> bytes:
@@ -65,7 +65,7 @@ def test_damaged_files_end_in_a_sentence_or_a_result(tmp_path, seed):
             path = tmp_path / "a.params"
             path.write_bytes(damaged(SEEDS[seed], rng))
             tracemalloc.reset_peak()
-            started = time.perf_counter()
+            started = time.process_time()
             try:
                 for _, array in load_params(path).items():
                     assert array.dtype is not None
@@ -73,7 +73,7 @@ def test_damaged_files_end_in_a_sentence_or_a_result(tmp_path, seed):
                 refused += 1
                 assert str(path) in str(error)
             assert tracemalloc.get_traced_memory()[1] < MEMORY_BOUND
-            assert time.perf_counter() - started < SECONDS_A_FILE
+            assert time.process_time() - started < SECONDS_A_FILE
     finally:
         tracemalloc.stop()
     assert refused > ROUNDS // 4  # the wounds do hurt
@@ -82,7 +82,7 @@ def test_damaged_files_end_in_a_sentence_or_a_result(tmp_path, seed):
 def test_as_many_empty_records_as_allowed_stay_within_a_bound(tmp_path):
     path = tmp_path / "a.params"
     path.write_bytes(struct.pack("<QQQ", 0x112, 0, 1 << 16) + bytes(4 << 16) + bytes(8) + b"!")
-    started = time.perf_counter()
+    started = time.process_time()
     tracemalloc.start()
     try:
         with pytest.raises(InputError, match="1 bytes follow"):
@@ -90,4 +90,4 @@ def test_as_many_empty_records_as_allowed_stay_within_a_bound(tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 64 << 20
     finally:
         tracemalloc.stop()
-    assert time.perf_counter() - started < 30
+    assert time.process_time() - started < 30
