@@ -2,29 +2,31 @@
 
 from weights_convert.rules.rule import Rule, batch_norm, convolution, drop
 
-IMAGENET = {"in_backbone_file": True}
-
 RULES: tuple[Rule, ...] = (
-    *convolution("conv1", "backbone.stem.conv", ("stem", "image", 7, 7), bias=False, **IMAGENET),
-    *batch_norm("bn_conv1", "backbone.stem.bn", "stem", **IMAGENET),
+    *convolution("conv1", "backbone.stem.conv", ("stem", "image", 7, 7), bias=False, in_backbone_file=True),
+    *batch_norm("bn_conv1", "backbone.stem.bn", "stem", in_backbone_file=True),
     *convolution(
         "res{unit}_branch2{letter}",
         "backbone.stage{stage}.{i}.conv{k}",
         ("out", "in", "kernel", "kernel"),
         bias=False,
         each="convolution",
-        **IMAGENET,
+        in_backbone_file=True,
     ),
-    *batch_norm("bn{unit}_branch2{letter}", "backbone.stage{stage}.{i}.bn{k}", "out", each="convolution", **IMAGENET),
+    *batch_norm(
+        "bn{unit}_branch2{letter}", "backbone.stage{stage}.{i}.bn{k}", "out", each="convolution", in_backbone_file=True
+    ),
     *convolution(
         "res{unit}_branch1",
         "backbone.stage{stage}.{i}.shortcut.conv",
         ("out", "in", 1, 1),
         bias=False,
         each="projection",
-        **IMAGENET,
+        in_backbone_file=True,
     ),
-    *batch_norm("bn{unit}_branch1", "backbone.stage{stage}.{i}.shortcut.bn", "out", each="projection", **IMAGENET),
+    *batch_norm(
+        "bn{unit}_branch1", "backbone.stage{stage}.{i}.shortcut.bn", "out", each="projection", in_backbone_file=True
+    ),
     *convolution(
         "res{unit}_branch2b_offset",
         "backbone.stage{stage}.{i}.offset_conv",

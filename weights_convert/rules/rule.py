@@ -7,7 +7,7 @@ as many arrays as the network has of that kind: three lines for the 99 bottlenec
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 
 Binding = Mapping[str, int | str]
 Scopes = Mapping[str, list[Binding]]
@@ -90,18 +90,29 @@ def expand(rule: Rule, scopes: Scopes) -> list[Entry]:
 
 
 def convolution(
-    mxnet: str, torch: str, shape: tuple[int | str, ...], *, bias: bool = True, **more: object
+    mxnet: str,
+    torch: str,
+    shape: tuple[int | str, ...],
+    *,
+    bias: bool = True,
+    each: str = "network",
+    test_copy: bool = False,
+    in_backbone_file: bool = False,
 ) -> tuple[Rule, ...]:
     """Weight [out, in, height, width] and bias [out]; MXNet and PyTorch lay both out alike."""
-    weight = Rule(f"{mxnet}_weight", f"{torch}.weight", shape, **more)  # type: ignore[arg-type]
-    return (weight, Rule(f"{mxnet}_bias", f"{torch}.bias", shape[:1], **more)) if bias else (weight,)  # type: ignore[arg-type]
+    more: dict[str, Any] = {"each": each, "test_copy": test_copy, "in_backbone_file": in_backbone_file}
+    weight = Rule(f"{mxnet}_weight", f"{torch}.weight", shape, **more)
+    return (weight, Rule(f"{mxnet}_bias", f"{torch}.bias", shape[:1], **more)) if bias else (weight,)
 
 
-def batch_norm(mxnet: str, torch: str, channels: str, **more: object) -> tuple[Rule, ...]:
+def batch_norm(
+    mxnet: str, torch: str, channels: str, *, each: str = "network", in_backbone_file: bool = False
+) -> tuple[Rule, ...]:
     """gamma, beta and the two moving statistics; fix_gamma is False in this family, so gamma counts as stored."""
+    more: dict[str, Any] = {"each": each, "in_backbone_file": in_backbone_file}
     return (
-        Rule(f"{mxnet}_gamma", f"{torch}.weight", (channels,), **more),  # type: ignore[arg-type]
-        Rule(f"{mxnet}_beta", f"{torch}.bias", (channels,), **more),  # type: ignore[arg-type]
-        Rule(f"{mxnet}_moving_mean", f"{torch}.running_mean", (channels,), state="aux", **more),  # type: ignore[arg-type]
-        Rule(f"{mxnet}_moving_var", f"{torch}.running_var", (channels,), state="aux", **more),  # type: ignore[arg-type]
+        Rule(f"{mxnet}_gamma", f"{torch}.weight", (channels,), **more),
+        Rule(f"{mxnet}_beta", f"{torch}.bias", (channels,), **more),
+        Rule(f"{mxnet}_moving_mean", f"{torch}.running_mean", (channels,), state="aux", **more),
+        Rule(f"{mxnet}_moving_var", f"{torch}.running_var", (channels,), state="aux", **more),
     )

@@ -8,7 +8,7 @@ from dcn_tasks.errors import InputError
 from dcn_tasks.network import NetworkSpec
 from weights_convert.rules.rfcn import DROPS, RULES
 from weights_convert.rules.rfcn_nodes import NODES
-from weights_convert.rules.rule import TEST_SUFFIX, TRAIN_PREFIX, Drop, Entry, NodeRule, expand
+from weights_convert.rules.rule import TEST_SUFFIX, Drop, Entry, expand
 from weights_convert.rules.scopes import scopes_of
 
 RULES_VERSION = "1"
@@ -142,6 +142,3 @@ def node_map(cfg: Config, is_train: bool) -> dict[str, str]:
 def nodes_without_counterpart(cfg: Config, is_train: bool) -> dict[str, str]:
     """MXNet node name -> why no PyTorch module computes it."""
     return {node: why for node, torch, why in nodes_of(cfg, is_train) if torch is None}
-
-
-__all__ = ["NODES", "TRAIN_PREFIX", "NodeRule", "RuleSet", "account_for", "node_map", "rules_for"]
