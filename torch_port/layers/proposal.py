@@ -61,6 +61,7 @@ class Proposal(nn.Module):
                 that another framework with the same streams repeats the same rows. None: Draws(0).
         Returns: [N*post_nms_top_n, 5] = (image index, x1, y1, x2, y2) in network input pixels, far edge inclusive.
         """
+        unused = torch.Generator(bbox_delta.device).manual_seed(0)  # its padding is overwritten below
         wide = torch.promote_types(bbox_delta.dtype, torch.float32)  # boxes in half precision would be off by pixels
         rois, _, num_valid = ops.proposal(
             class_prob.to(wide),
@@ -74,9 +75,11 @@ class Proposal(nn.Module):
             nms_thresh=limits.nms_thresh,
             min_size=limits.min_size,
             variant=self.variant,
+            generator=unused,
         )
         if self.variant == "cxx":  # pads by turns, without a draw
             return rois
+        rois = rois.float().to(wide)  # the original returns float32 also in a float64 network
         return self.pad(rois, num_valid.tolist(), draws or Draws(0))
 
     def pad(self, rois: Tensor, num_valid: list[int], draws: Draws) -> Tensor:
