@@ -218,3 +218,21 @@ def test_way_back_gives_mxnet_a_graph_and_all_its_arrays(checkpoint, tmp_path):
     assert set(symbol.list_auxiliary_states()) == set(aux)
     assert {"rfcn_bbox_weight_test", "rfcn_bbox_bias_test"} == set(arg) - set(symbol.list_arguments())
     assert load_symbol(tmp_path / "back" / "net-symbol.json").op_counts()["Convolution"] > 10
+
+
+@pytest.mark.mxnet
+@pytest.mark.parametrize("kind", NARROW)
+def test_checkpoint_from_mxnet_to_pytorch_to_mxnet_is_bitwise_for_mxnet_itself(tmp_path, kind):
+    mx = pytest.importorskip("mxnet")
+    before = {}
+    for name, array in made_up(narrow(kind)).items():
+        before[name] = mx.nd.zeros(array.shape)
+        before[name][:] = array
+    mx.nd.save(str(tmp_path / "net-0007.params"), before)
+    command = ["convert", str(tmp_path / "net-0007.params"), "--config", NARROW[kind], "-o", str(tmp_path / "out")]
+    assert main(command) == 0
+    assert main(["convert", str(tmp_path / "out"), "--to", "mxnet", "-o", str(tmp_path / "back")]) == 0
+    after = mx.nd.load(str(tmp_path / "back-0000.params"))
+    assert set(after) == set(before)
+    for name, array in before.items():
+        assert after[name].asnumpy().tobytes() == array.asnumpy().tobytes(), name

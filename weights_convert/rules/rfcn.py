@@ -1,4 +1,4 @@
-"""R-FCN and deformable R-FCN on ResNet-v1: every array of the original's checkpoints and every node of its graphs."""
+"""R-FCN and deformable R-FCN on ResNet-v1: every array of the original's checkpoints, and its place in PyTorch."""
 
 from weights_convert.rules.rule import Rule, batch_norm, convolution, drop
 
