@@ -35,7 +35,7 @@ def training_batch(image: np.ndarray, gt_boxes: np.ndarray, cfg: Config, draws: 
         bbox_target and bbox_weight [1, 4A, H, W].
     """
     data, im_info = to_network_input(image, cfg)
-    boxes = np.asarray(gt_boxes, np.float32).copy()
+    boxes = np.array(gt_boxes, np.float32).reshape(-1, 5)
     boxes[:, :4] = scaled_boxes(boxes[:, :4], im_info[0])
     feat_h, feat_w = feature_size(*data.shape[2:])
     spec, train = NetworkSpec.from_config(cfg), cfg.TRAIN

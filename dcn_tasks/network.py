@@ -1,14 +1,17 @@
 """What a configuration says about its network, framework-neutral: both sides build from this."""
 
+import difflib
 from dataclasses import dataclass, replace
 from string import ascii_lowercase
 
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 
-SYMBOLS = {  # `symbol` -> (family, deformable)
-    "resnet_v1_101_rfcn": ("rfcn", False),
-    "resnet_v1_101_rfcn_dcn": ("rfcn", True),
+SYMBOLS = {  # `symbol` -> (family, deformable convolutions in res5, deformable RoI pooling)
+    "resnet_v1_101_rfcn": ("rfcn", False, False),
+    "resnet_v1_101_rfcn_dcn": ("rfcn", True, True),
+    "deform_conv_demo": ("rfcn", True, False),
+    "deform_psroi_demo": ("rfcn", False, True),
 }
 RESNET_101 = (3, 4, 23, 3)  # the one depth whose Caffe layout numbers the units of res3 and res4: res3b1, res4b1 ..
 
@@ -53,10 +56,10 @@ class NetworkSpec:
 
     @staticmethod
     def from_config(cfg: Config) -> "NetworkSpec":
-        """Raises: InputError for an unknown `symbol`, or anchors that do not fit NUM_ANCHORS."""
+        """Raises: InputError for an unknown `symbol` or unit, or counts that do not fit each other."""
         if cfg.symbol not in SYMBOLS:
             raise InputError(f"config: symbol: expected one of {', '.join(SYMBOLS)}, got {cfg.symbol!r}")
-        family, deformable = SYMBOLS[cfg.symbol]
+        family, deform_conv, deform_roi_pooling = SYMBOLS[cfg.symbol]
         network = cfg.network
         units = network.DEFORM_CONV_UNITS
         roi_pooling = network.DEFORM_ROI_POOLING
@@ -69,7 +72,7 @@ class NetworkSpec:
             pooled_size=network.POOLED_SIZE,
             use_global_stats=network.USE_GLOBAL_STATS,
             deform_conv_units=tuple(units) if units is not None else (),
-            deform_roi_pooling=deformable if roi_pooling is None else roi_pooling,
+            deform_roi_pooling=deform_roi_pooling if roi_pooling is None else roi_pooling,
             num_deformable_group=network.NUM_DEFORMABLE_GROUP,
             num_classes=cfg.dataset.NUM_CLASSES,
             class_agnostic=cfg.CLASS_AGNOSTIC,
@@ -83,6 +86,22 @@ class NetworkSpec:
             raise InputError(
                 f"config: network.NUM_ANCHORS: expected {spec.num_anchors} (scales times ratios), got {network.NUM_ANCHORS}"
             )
-        if units is None and deformable:  # as in the original's `_dcn` symbols: all of res5
+        if units is None and deform_conv:  # as in the original's `_dcn` symbols: all of res5
             spec = replace(spec, deform_conv_units=tuple(f"res{name}" for name in spec.unit_names(5)))
+        spec.check_deformable_units()
         return spec
+
+    def check_deformable_units(self) -> None:
+        """Raises: InputError for a deformable unit that does not exist, or whose channels the groups do not divide."""
+        widths = {
+            f"res{name}": self.base_width * 2 ** (stage - 2) for stage in range(2, 6) for name in self.unit_names(stage)
+        }
+        for unit in self.deform_conv_units:
+            if unit not in widths:
+                near = difflib.get_close_matches(unit, widths, n=1, cutoff=0)[0]
+                raise InputError(f"config: network.DEFORM_CONV_UNITS: no unit {unit!r}: did you mean {near}?")
+            if widths[unit] % self.num_deformable_group:
+                raise InputError(
+                    f"config: network.NUM_DEFORMABLE_GROUP: expected a divisor of the {widths[unit]} channels of "
+                    f"{unit}_branch2b, got {self.num_deformable_group}"
+                )

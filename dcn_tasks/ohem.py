@@ -17,18 +17,26 @@ def select_hard_rois(
     Args:
         cls_score: [R, C] logits; bbox_pred, bbox_targets, bbox_weights: [R, 4*K]; labels: [R].
         rois_per_image: how many keep their label; equal losses: the lower index first.
-    Returns: labels [R] with -1 and bbox_weights [R, 4*K] with 0 for RoIs not kept.
+    Returns: labels [R] with -1 and bbox_weights [R, 4*K] with 0 for RoIs not kept; new arrays.
     """
-    logits = cls_score - cls_score.max(axis=1, keepdims=True)
-    probability = np.exp(logits)
-    probability /= probability.sum(axis=1, keepdims=True)
-    loss = -np.log(probability[np.arange(len(labels)), labels.astype(int)] + 1e-14)
-    loss = loss + (bbox_weights * smooth_l1(bbox_pred - bbox_targets, 1.0)).sum(axis=1)
+    loss = roi_losses(cls_score, bbox_pred, labels, bbox_targets, bbox_weights)
     dropped = np.argsort(-loss, kind="stable")[rois_per_image:]
     labels, bbox_weights = labels.copy(), bbox_weights.copy()
     labels[dropped] = -1
     bbox_weights[dropped] = 0
     return labels, bbox_weights
+
+
+def roi_losses(
+    cls_score: np.ndarray, bbox_pred: np.ndarray, labels: np.ndarray, bbox_targets: np.ndarray, bbox_weights: np.ndarray
+) -> np.ndarray:
+    """[R] float64, by which RoIs are ranked: -log(softmax[label] + 1e-14) + sum of weight * smooth L1."""
+    logits = np.asarray(cls_score, np.float64)
+    probability = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probability /= probability.sum(axis=1, keepdims=True)
+    of_label = probability[np.arange(len(labels)), labels.astype(int)]
+    distance = np.asarray(bbox_pred, np.float64) - bbox_targets
+    return -np.log(of_label + 1e-14) + (bbox_weights * smooth_l1(distance, 1.0)).sum(axis=1)
 
 
 def smooth_l1(x: np.ndarray, sigma: float) -> np.ndarray:

@@ -39,13 +39,19 @@ def sample_rois(
 
     Args:
         rois: [R, 5] = (0, x1, y1, x2, y2); gt_boxes: [G, 5] = (x1, y1, x2, y2, class >= 1); scaled image pixels.
-        batch_rois: RoIs to return; -1 keeps every RoI and ground truth box that is foreground or background.
+        batch_rois: RoIs to return; -1: as many as there are RoIs and ground truth boxes, R + G.
         draws: sites "proposal_target.fg", ".bg", ".padding".
-    Returns: RoiSamples; with batch_rois -1 and bg_thresh_lo 0, S = R + G.
+    Returns: RoiSamples, S = batch_rois or R + G. Where foreground and background are fewer (bg_thresh_lo above 0, or
+        many objects), RoIs drawn from all fill up as background, as in the original.
+    Raises: ValueError when there is neither a RoI nor ground truth.
     """
     truth = np.zeros((len(gt_boxes), 5), rois.dtype)
     truth[:, 1:] = gt_boxes[:, :4]
     candidates = np.concatenate([rois, truth])
+    if len(candidates) == 0:
+        raise ValueError("sample_rois: expected at least one RoI or ground truth box, got none")
+    size = len(candidates) if batch_rois == -1 else batch_rois
+    most_foreground = size if batch_rois == -1 else round(fg_fraction * size)
     if len(gt_boxes):
         overlaps = bbox_overlaps(candidates[:, 1:], gt_boxes[:, :4])
         nearest, best = overlaps.argmax(axis=1), overlaps.max(axis=1)
@@ -55,16 +61,13 @@ def sample_rois(
         labels = np.zeros(len(candidates), np.float32)
     foreground = np.flatnonzero(best >= fg_thresh)
     background = np.flatnonzero((best < bg_thresh_hi) & (best >= bg_thresh_lo))
-    if batch_rois > 0:
-        num_foreground = min(round(fg_fraction * batch_rois), len(foreground))
-        foreground = subset(foreground, num_foreground, draws, "proposal_target.fg")
-        background = subset(background, batch_rois - num_foreground, draws, "proposal_target.bg")
+    foreground = subset(foreground, most_foreground, draws, "proposal_target.fg")
+    background = subset(background, size - len(foreground), draws, "proposal_target.bg")
     keep = np.concatenate([foreground, background])
-    while batch_rois > 0 and len(keep) < batch_rois:
-        missing = min(len(candidates), batch_rois - len(keep))
-        keep = np.concatenate(
-            [keep, draws.choice("proposal_target.padding", len(candidates), size=missing, replace=False)]
-        )
+    while len(keep) < size:
+        missing = min(len(candidates), size - len(keep))
+        padding = draws.choice("proposal_target.padding", len(candidates), size=missing, replace=False)
+        keep = np.concatenate([keep, padding])
     kept_labels = labels[keep]
     kept_labels[len(foreground) :] = 0
     targets = np.zeros((len(keep), 4), np.float64)

@@ -23,5 +23,16 @@ class Draws:
         return np.random.Generator(np.random.Philox(key))
 
     def choice(self, site: str, population: int | Sequence[int] | np.ndarray, size: int, replace: bool) -> np.ndarray:
-        """`size` members of `population` (an array, or range(population) for an int)."""
-        return self.generator(site).choice(population, size=size, replace=replace)
+        """`size` members of `population` (an array, or range(population) for an int), in the order drawn.
+
+        Made of uniform numbers and a stable sort instead of Generator.choice, whose stream another NumPy may change:
+        a recording made under NumPy 1 is replayed under NumPy 2.
+        Raises: ValueError when there are not enough members.
+        """
+        members = np.arange(population) if isinstance(population, int | np.integer) else np.asarray(population)
+        if size > 0 and (len(members) == 0 or (not replace and size > len(members))):
+            raise ValueError(f"draws at {site}: cannot take {size} of {len(members)} members, replace={replace}")
+        generator = self.generator(site)
+        if replace:
+            return members[np.floor(generator.random(size) * len(members)).astype(np.intp)]
+        return members[np.argsort(generator.random(len(members)), kind="stable")[:size]]

@@ -20,13 +20,19 @@ def log_loss(prob: np.ndarray, labels: np.ndarray) -> float:
     return float(-np.log(picked).mean()) if len(rows) else 0.0
 
 
+def l1_loss(loss: np.ndarray, labels: np.ndarray) -> float:
+    """Sum of a map of losses over the number of labels that are not -1."""
+    counted = int((labels != -1).sum())
+    return float(loss.astype(np.float64).sum() / counted) if counted else 0.0
+
+
 def all_metrics(outputs: Mapping[str, np.ndarray], rpn_label: np.ndarray) -> dict[str, float]:
     """RPNAcc, RPNLogLoss, RPNL1Loss, RCNNAcc, RCNNLogLoss, RCNNL1Loss.
 
     Args:
         outputs: of the training graph: rpn_cls_prob [1, 2, A*H, W], rpn_bbox_loss [1, 4A, H, W], cls_prob [1, R, C],
-            bbox_loss [1, R, 4K], label [1, R]. L1 losses are the graph's, already divided by their batch size.
-        rpn_label: [1, A*H*W].
+            bbox_loss [1, R, 4K], label [1, R]. The loss maps are not divided by anything: MakeLoss scales the gradient.
+        rpn_label: [1, A*H*W]. The L1 losses are sums over the map divided by the number of labels that are not -1.
     """
     rpn_prob = outputs["rpn_cls_prob"]
     rpn_prob = rpn_prob.reshape(2, -1).T
@@ -36,8 +42,8 @@ def all_metrics(outputs: Mapping[str, np.ndarray], rpn_label: np.ndarray) -> dic
     return {
         "RPNAcc": accuracy(rpn_prob, rpn_labels),
         "RPNLogLoss": log_loss(rpn_prob, rpn_labels),
-        "RPNL1Loss": float(outputs["rpn_bbox_loss"].astype(np.float64).sum()),
+        "RPNL1Loss": l1_loss(outputs["rpn_bbox_loss"], rpn_labels),
         "RCNNAcc": accuracy(prob, labels),
         "RCNNLogLoss": log_loss(prob, labels),
-        "RCNNL1Loss": float(outputs["bbox_loss"].astype(np.float64).sum()),
+        "RCNNL1Loss": l1_loss(outputs["bbox_loss"], labels),
     }

@@ -49,8 +49,12 @@ def evaluate(
 ) -> Score:
     """AP of every class over a set of images.
 
-    Args: found, truth: one per image, same order. iou: an object is found when the overlap is at least this.
+    Args: found, truth: one per image, same order. iou: an object is found when the overlap is greater than this, as in
+        the original's `pascal_voc_eval` (VOC's own code, gluoncv and pycocotools also count equality).
+    Raises: ValueError for lists of different length.
     """
+    if len(found) != len(truth):
+        raise ValueError(f"evaluate: expected one list per image, got {len(found)} detections, {len(truth)} truths")
     ap = {index: class_ap(found, truth, index, iou=iou, use_07_metric=use_07_metric) for index in classes}
     present = [value for value in ap.values() if not np.isnan(value)]
     return Score(ap, float(np.mean(present)) if present else float("nan"))
@@ -76,7 +80,7 @@ def class_ap(
     for place, (_, image, box) in enumerate(rows):
         overlaps = bbox_overlaps(box[None], objects[image])[0]
         nearest = int(overlaps.argmax()) if len(overlaps) else -1
-        if nearest < 0 or overlaps[nearest] < iou:
+        if nearest < 0 or overlaps[nearest] <= iou:
             misses[place] = 1
         elif easy[image][nearest]:
             (misses if nearest in taken[image] else hits)[place] = 1
