@@ -59,7 +59,7 @@ def propose(
     order = np.argsort(-scores, kind="stable")
     order = order[:pre_nms_top_n] if pre_nms_top_n > 0 else order
     boxes, scores = boxes[order], scores[order]
-    keep = nms(np.concatenate([boxes, scores[:, None]], axis=1), nms_thresh)[:post_nms_top_n]
+    keep = nms(np.concatenate([boxes, scores[:, None]], axis=1), nms_thresh, max_keep=post_nms_top_n)
     if len(keep) == 0:
         raise ValueError(f"propose: no box of at least {min_size * scale:g} px is left: are scores or deltas NaN?")
     num_valid = len(keep)

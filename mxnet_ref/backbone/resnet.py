@@ -54,7 +54,9 @@ def bottleneck(x: Symbol, unit: str, spec: NetworkSpec, *, stage: int, stride: i
         name=f"{name}_branch2a", data=x, num_filter=width, pad=(0, 0), kernel=(1, 1), stride=(stride, stride), no_bias=True
     )  # fmt: skip
     y = relu(f"{name}_branch2a_relu", batch_norm(f"bn{unit}_branch2a", y, spec))
-    y = middle_convolution(f"{name}_branch2b", y, spec, width=width, dilation=STAGE_DILATION[stage], deformable=name in spec.deform_conv_units)  # fmt: skip
+    y = middle_convolution(
+        f"{name}_branch2b", y, spec, width=width, dilation=STAGE_DILATION[stage], deformable=name in spec.deform_conv_units
+    )  # fmt: skip
     y = relu(f"{name}_branch2b_relu", batch_norm(f"bn{unit}_branch2b", y, spec))
     y = mx.sym.Convolution(
         name=f"{name}_branch2c", data=y, num_filter=4 * width, pad=(0, 0), kernel=(1, 1), stride=(1, 1), no_bias=True

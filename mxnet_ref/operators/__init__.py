@@ -2,5 +2,6 @@
 
 from mxnet_ref.operators import box_annotator_ohem, proposal, proposal_target
 from mxnet_ref.operators.draws import current_draws, set_draws
+from mxnet_ref.operators.guarded import raise_failure
 
-__all__ = ["box_annotator_ohem", "current_draws", "proposal", "proposal_target", "set_draws"]
+__all__ = ["box_annotator_ohem", "current_draws", "proposal", "proposal_target", "raise_failure", "set_draws"]

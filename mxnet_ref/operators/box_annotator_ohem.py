@@ -3,28 +3,26 @@
 import mxnet as mx
 
 from dcn_tasks.ohem import select_hard_rois
+from mxnet_ref.operators.guarded import GuardedOp
 
 
-class BoxAnnotatorOHEM(mx.operator.CustomOp):
+class BoxAnnotatorOHEM(GuardedOp):
+    name = "BoxAnnotatorOHEM"
+
     def __init__(self, rois_per_image: int):
         super().__init__()
         self.rois_per_image = rois_per_image
 
-    def forward(self, is_train, req, in_data, out_data, aux):
-        arrays = [array.asnumpy() for array in in_data]
-        for output, how, value in zip(
-            out_data, req, select_hard_rois(*arrays, rois_per_image=self.rois_per_image), strict=True
-        ):
-            self.assign(output, how, mx.nd.array(value, dtype=output.dtype))
-
-    def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
-        for gradient, how in zip(in_grad, req, strict=True):
-            self.assign(gradient, how, 0)
+    def compute(self, inputs):
+        return select_hard_rois(*inputs, rois_per_image=self.rois_per_image)
 
 
 @mx.operator.register("BoxAnnotatorOHEM")
 class BoxAnnotatorOHEMProp(mx.operator.CustomOpProp):
-    """Inputs cls_score [R, C], bbox_pred [R, 4K], labels [R], bbox_targets, bbox_weights [R, 4K]; outputs labels_ohem [R], bbox_weights_ohem [R, 4K]."""
+    """Inputs cls_score [R, C], bbox_pred [R, 4K], labels [R], bbox_targets, bbox_weights [R, 4K].
+
+    Outputs labels_ohem [R], bbox_weights_ohem [R, 4K].
+    """
 
     def __init__(self, num_classes, num_reg_classes, roi_per_img):
         super().__init__(need_top_grad=False)

@@ -4,28 +4,24 @@ import mxnet as mx
 
 from dcn_tasks.proposals import propose
 from mxnet_ref.operators.draws import current_draws
+from mxnet_ref.operators.guarded import GuardedOp
 from mxnet_ref.operators.literals import number_tuple
 
 
-class Proposal(mx.operator.CustomOp):
+class Proposal(GuardedOp):
+    name = "proposal"
+
     def __init__(self, prop: "ProposalProp"):
         super().__init__()
         self.prop = prop
 
-    def forward(self, is_train, req, in_data, out_data, aux):
-        prob, deltas, im_info = (array.asnumpy() for array in in_data)
+    def compute(self, inputs):
+        prob, deltas, im_info = inputs
         if prob.shape[0] != 1:
             raise ValueError(f"proposal: expected one image, got {prob.shape[0]}")
-        found = propose(
-            prob[0, prob.shape[1] // 2 :], deltas[0], im_info[0], draws=current_draws(), **self.prop.settings
-        )
-        self.assign(out_data[0], req[0], mx.nd.array(found.rois, dtype=out_data[0].dtype))
-        if self.prop.output_score:
-            self.assign(out_data[1], req[1], mx.nd.array(found.scores, dtype=out_data[1].dtype))
-
-    def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
-        for gradient, how in zip(in_grad, req, strict=True):
-            self.assign(gradient, how, 0)
+        fg_scores = prob[0, prob.shape[1] // 2 :]  # the first A channels are background
+        found = propose(fg_scores, deltas[0], im_info[0], draws=current_draws(), **self.prop.settings)
+        return (found.rois, found.scores) if self.prop.output_score else (found.rois,)
 
 
 @mx.operator.register("proposal")

@@ -6,29 +6,26 @@ import mxnet as mx
 
 from dcn_tasks.roi_targets import sample_rois
 from mxnet_ref.operators.draws import current_draws
+from mxnet_ref.operators.guarded import GuardedOp
 
 
-class ProposalTarget(mx.operator.CustomOp):
+class ProposalTarget(GuardedOp):
+    name = "proposal_target"
+
     def __init__(self, prop: "ProposalTargetProp"):
         super().__init__()
         self.prop = prop
 
-    def forward(self, is_train, req, in_data, out_data, aux):
-        rois, gt_boxes = (array.asnumpy() for array in in_data)
+    def compute(self, inputs):
+        rois, gt_boxes = inputs
         found = sample_rois(rois, gt_boxes, draws=current_draws(), **self.prop.settings)
-        for output, how, value in zip(
-            out_data, req, (found.rois, found.labels, found.bbox_targets, found.bbox_weights), strict=True
-        ):
-            if value.shape != output.shape:
-                raise ValueError(
-                    f"proposal_target: expected {list(output.shape)}, sampled {list(value.shape)}: with BATCH_ROIS -1, "
-                    "BG_THRESH_LO must be 0 so that every RoI is kept"
-                )
-            self.assign(output, how, mx.nd.array(value, dtype=output.dtype))
-
-    def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
-        for gradient, how in zip(in_grad, req, strict=True):
-            self.assign(gradient, how, 0)
+        expected = self.prop.count(len(rois), len(gt_boxes))
+        if len(found.rois) != expected:
+            raise ValueError(
+                f"proposal_target: expected {expected} RoIs, sampled {len(found.rois)}: with BATCH_ROIS -1, FG_THRESH must "
+                "equal BG_THRESH_HI and BG_THRESH_LO be 0, so that every RoI is kept"
+            )
+        return found.rois, found.labels, found.bbox_targets, found.bbox_weights
 
 
 @mx.operator.register("proposal_target")
@@ -63,9 +60,12 @@ class ProposalTargetProp(mx.operator.CustomOpProp):
     def list_outputs(self):
         return ["rois_output", "label", "bbox_target", "bbox_weight"]
 
+    def count(self, num_rois: int, num_truths: int) -> int:
+        """RoIs that come out."""
+        return num_rois + num_truths if self.settings["batch_rois"] == -1 else self.settings["batch_rois"]
+
     def infer_shape(self, in_shape):
-        count = self.settings["batch_rois"]
-        count = in_shape[0][0] + in_shape[1][0] if count == -1 else count
+        count = self.count(in_shape[0][0], in_shape[1][0])
         width = 4 * self.settings["num_reg_classes"]
         return in_shape, [[count, 5], [count], [count, width], [count, width]], []
 

@@ -1,0 +1,152 @@
+"""Random parameters under which a network behaves like a trained one, so that comparing its numbers proves something.
+
+With plain random weights and the identity as normalisation, activations reach 1e7 and every probability is 0 or 1.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+
+from dcn_tasks.config import Config, load_config
+from dcn_tasks.images import to_network_input
+from dcn_tasks.network import NetworkSpec
+from dcn_tasks.proposals import propose
+from dcn_tasks.streams import Draws
+from mxnet_ref.build import build_symbol
+from mxnet_ref.checkpoint import detection_weights, with_test_copies
+from mxnet_ref.detect import Detector
+from mxnet_ref.executor import Arrays, outputs_of
+from mxnet_ref.init import init_params, normal
+
+LOGIT_STD = 2.0  # class scores of the RPN and of the RoIs
+DELTA_STD = 0.2  # box regression of the RPN
+BOX_STD = 0.5  # normalised box regression of the RoIs
+OFFSET_STD_PX = 1.5  # offsets of deformable convolutions, feature pixels
+PART_OFFSET_STD = 1.0  # offsets of RoI parts, before trans_std = 0.1: a tenth of the RoI
+FULL_WIDTH = 64  # BASE_WIDTH from which enough detections are expected
+
+
+def calibrated_init(
+    config: str | Path | Config, image: np.ndarray, seed: int = 0, *, min_detections: int | None = None
+) -> tuple[Arrays, Arrays]:
+    """Random parameters with sane statistics on a photograph.
+
+    Normalisations get the statistics of their own input, class logits std 2, offsets std 1.5 feature pixels.
+
+    Args:
+        image: RGB uint8 [H, W, 3].
+        min_detections: above 0.05, over 5 classes (or all, where there are fewer); None: 50, and 5 for networks narrower
+            than the original's, where also 2 classes do.
+    Returns: (arg, aux), float32; box weights normalised, as training leaves them.
+    Raises: RuntimeError when the network detects less, or when two of its proposals have the same score.
+    """
+    cfg = load_config(config)
+    arg, aux = init_params(cfg, seed=seed, pretrained=False)
+    randomise(arg, seed)
+    data, im_info = to_network_input(image, cfg)
+    inputs = {"data": data, "im_info": im_info}
+    calibrate_backbone(cfg, arg, aux, inputs)
+    calibrate_heads(cfg, arg, aux, inputs)
+    full = cfg.network.BASE_WIDTH >= FULL_WIDTH
+    min_classes = min(5, cfg.dataset.NUM_CLASSES - 1) if full else 2
+    check_detections(
+        cfg, arg, aux, image, (50 if full else 5) if min_detections is None else min_detections, min_classes
+    )
+    check_proposals(cfg, arg, aux, inputs)
+    return arg, aux
+
+
+def randomise(arg: Arrays, seed: int) -> None:
+    """Scales and shifts away from ones and zeros, offset weights away from zeros, in place."""
+    for name, value in arg.items():
+        if name.endswith("_gamma"):
+            low, high = (0.2, 0.5) if name.endswith("branch2c_gamma") else (0.7, 1.3)  # sums of many units stay small
+            value[:] = Draws(seed).generator(f"calibrate/{name}").uniform(low, high, value.shape)
+        elif name.endswith("_beta"):
+            value[:] = 0.1 * normal(name, value.shape, seed)
+        elif name.endswith("_weight") and not value.any():
+            value[:] = 0.01 * normal(name, value.shape, seed)
+
+
+def calibrate_backbone(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> None:
+    """Offsets to their std and normalisations to the statistics of their input, in place.
+
+    With batch statistics every layer sees normalised input already, so that one pass gives the statistics of all.
+    """
+    spec = NetworkSpec.from_config(cfg)
+    symbol = build_symbol(cfg, False, network__USE_GLOBAL_STATS=False)
+    for unit in spec.deform_conv_units:  # one by one: the offsets of one unit move the input of the next
+        scale_outputs(symbol, {f"{unit}_branch2b_offset": OFFSET_STD_PX}, arg, aux, inputs, is_train=True)
+    nodes = json.loads(symbol.tojson())["nodes"]
+    norms = {node["name"]: nodes[node["inputs"][0][0]]["name"] for node in nodes if node["op"] == "BatchNorm"}
+    found = outputs_of(symbol, list(norms.values()), arg, aux, inputs, is_train=True)
+    for norm, source in norms.items():
+        value = found[source].astype(np.float64)
+        aux[f"{norm}_moving_mean"][:] = value.mean(axis=(0, 2, 3))
+        aux[f"{norm}_moving_var"][:] = value.var(axis=(0, 2, 3)) + 1e-3  # a channel that is dead here stays bounded
+
+
+def calibrate_heads(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> None:
+    """Scores, deltas and part offsets to sane spreads, in place, from the features on."""
+    symbol = build_symbol(cfg, False)
+    scale_outputs(symbol, {"conv_new_1": 1.0, "rpn_conv_3x3": 1.0}, arg, aux, inputs)
+    scale_outputs(symbol, {"rpn_cls_score": LOGIT_STD, "rpn_bbox_pred": DELTA_STD}, arg, aux, inputs)
+    if NetworkSpec.from_config(cfg).deform_roi_pooling:
+        layers = {"rfcn_cls_offset": "rfcn_cls_offset_t", "rfcn_bbox_offset": "rfcn_bbox_offset_t"}
+        scale_outputs(symbol, dict.fromkeys(layers, PART_OFFSET_STD), arg, aux, inputs, layers=layers)
+    layers = {"cls_score_reshape": "rfcn_cls", "ave_bbox_pred_rois": "rfcn_bbox"}
+    scale_outputs(
+        symbol, {"cls_score_reshape": LOGIT_STD, "ave_bbox_pred_rois": BOX_STD}, arg, aux, inputs, layers=layers
+    )
+
+
+def scale_outputs(
+    symbol: mx.sym.Symbol,
+    wanted: Mapping[str, float],
+    arg: Arrays,
+    aux: Arrays,
+    inputs: Arrays,
+    *,
+    layers: Mapping[str, str] | None = None,
+    is_train: bool = False,
+) -> None:
+    """Scale weights so that the named outputs get the wanted std, in place.
+
+    Args: layers: the layer whose weight is scaled, by output; None: the outputs' own.
+    """
+    found = outputs_of(symbol, list(wanted), arg, aux, inputs, is_train=is_train)
+    for name, std in wanted.items():
+        arg[f"{(layers or {}).get(name, name)}_weight"] *= np.float32(std / found[name].std())
+
+
+def check_detections(
+    cfg: Config, arg: Arrays, aux: Arrays, image: np.ndarray, min_detections: int, min_classes: int
+) -> None:
+    """Raises: RuntimeError unless the network detects enough."""
+    found = Detector(cfg, detection_weights(with_test_copies(arg, cfg)), aux)(image)[0].above(0.05)
+    classes = len(np.unique(found.classes))
+    if len(found) < min_detections or classes < min_classes:
+        raise RuntimeError(
+            f"calibrated_init: expected {min_detections} detections above 0.05 over {min_classes} classes, "
+            f"got {len(found)} over {classes}: choose another seed or image"
+        )
+
+
+def check_proposals(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> None:
+    """Raises: RuntimeError when two proposals have the same score: their order would be luck."""
+    spec, test = NetworkSpec.from_config(cfg), cfg.TEST
+    names = ["rpn_cls_prob_reshape", "rpn_bbox_pred"]
+    prob, deltas = outputs_of(build_symbol(cfg, False), names, arg, aux, inputs).values()
+    found = propose(
+        prob[0, spec.num_anchors :], deltas[0], inputs["im_info"][0], feature_stride=spec.feature_stride,
+        scales=spec.anchor_scales, ratios=spec.anchor_ratios, pre_nms_top_n=test.RPN_PRE_NMS_TOP_N,
+        post_nms_top_n=test.RPN_POST_NMS_TOP_N, nms_thresh=test.RPN_NMS_THRESH, min_size=test.RPN_MIN_SIZE, draws=Draws(0),
+    )  # fmt: skip
+    scores = found.scores[: found.num_valid, 0]
+    if repeated := len(scores) - len(np.unique(scores)):
+        raise RuntimeError(
+            f"calibrated_init: {repeated} of {len(scores)} proposals repeat another's score: choose another seed"
+        )

@@ -1,0 +1,84 @@
+"""Binding a graph on the CPU with parameters given as NumPy arrays, in float32 or float64."""
+
+from collections.abc import Mapping, Sequence
+
+import mxnet as mx
+import numpy as np
+
+from dcn_tasks.errors import InputError
+from mxnet_ref.operators import raise_failure
+
+Arrays = dict[str, np.ndarray]
+INPUTS = ("data", "im_info", "gt_boxes", "label", "bbox_target", "bbox_weight")
+
+
+def bind(
+    symbol: mx.sym.Symbol,
+    arg: Mapping[str, np.ndarray],
+    aux: Mapping[str, np.ndarray],
+    inputs: Mapping[str, np.ndarray],
+    *,
+    dtype: str = "float32",
+    gradients: Sequence[str] = (),
+) -> mx.executor.Executor:
+    """An executor of the graph.
+
+    Args:
+        arg, aux, inputs: NumPy arrays by name; those that the graph does not use are left out.
+        dtype: everything is cast to it; "float64" wants a graph built for it.
+        gradients: arguments whose gradient backward() is to compute.
+    Raises: InputError for a missing array.
+    """
+    values = {**arg, **inputs}
+    names, states = symbol.list_arguments(), symbol.list_auxiliary_states()
+    missing = [name for name in names if name not in values] + [name for name in states if name not in aux]
+    if missing:
+        raise InputError(f"bind: the graph needs {', '.join(missing)}: not among the parameters and inputs given")
+    arrays = {name: mx.nd.array(values[name], dtype=dtype) for name in names}
+    return symbol.bind(
+        mx.cpu(),
+        arrays,
+        args_grad={name: mx.nd.zeros_like(arrays[name]) for name in gradients} or None,
+        grad_req={name: "write" if name in gradients else "null" for name in names},
+        aux_states={name: mx.nd.array(aux[name], dtype=dtype) for name in states},
+    )
+
+
+def run(executor: mx.executor.Executor, *, is_train: bool = False) -> list[np.ndarray]:
+    """The outputs of one forward pass. Raises: what an operator of this package raised."""
+    outputs = [output.asnumpy() for output in executor.forward(is_train=is_train)]
+    raise_failure()
+    return outputs
+
+
+def outputs_of(
+    symbol: mx.sym.Symbol,
+    names: Sequence[str],
+    arg: Mapping[str, np.ndarray],
+    aux: Mapping[str, np.ndarray],
+    inputs: Mapping[str, np.ndarray],
+    *,
+    is_train: bool = False,
+    dtype: str = "float32",
+) -> Arrays:
+    """The first output of the named nodes, by name; only what they depend on is computed.
+
+    Of two nodes of one name (bbox_pred_reshape in the original's test graphs), the first in the graph's order.
+    """
+    internals = symbol.get_internals()
+    listed = internals.list_outputs()
+    outputs = [name if name in listed else f"{name}_output" for name in names]
+    if unknown := [name for name in outputs if name not in listed]:
+        raise InputError(f"outputs_of: the graph has no node for {', '.join(unknown)}")
+    heads = mx.sym.Group([internals[listed.index(name)] for name in outputs])
+    return dict(zip(names, run(bind(heads, arg, aux, inputs, dtype=dtype), is_train=is_train), strict=True))
+
+
+def parameter_shapes(symbol: mx.sym.Symbol, inputs: Mapping[str, tuple[int, ...]]) -> tuple[dict, dict]:
+    """Shapes of a graph's parameters and of its auxiliary states, by name, for given input shapes."""
+    arg, _, aux = symbol.infer_shape(**inputs)
+    shapes = dict(zip(symbol.list_arguments(), arg, strict=True))
+    return (
+        {name: shape for name, shape in shapes.items() if name not in INPUTS},
+        dict(zip(symbol.list_auxiliary_states(), aux, strict=True)),
+    )

@@ -1,0 +1,83 @@
+"""Parameters to start from, which of them are trained, and how fast: as in the original."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+
+from dcn_tasks.config import Config, load_config
+from dcn_tasks.errors import InputError
+from dcn_tasks.streams import Draws
+from mxnet_ref.build import build_symbol
+from mxnet_ref.checkpoint import checkpoint_path, load_checkpoint
+from mxnet_ref.executor import Arrays, parameter_shapes
+
+HEAD_PREFIXES = ("rpn_", "conv_new_", "rfcn_")
+OFFSET_PIECES = ("_offset_t_", "_offset_weight", "_offset_bias")  # zero at first: training starts from the regular grid
+
+
+def init_params(config: str | Path | Config, *, seed: int = 0, pretrained: bool = True) -> tuple[Arrays, Arrays]:
+    """Parameters as the original starts with: the pretrained backbone; new layers N(0, 0.01) with zero biases; offset
+    layers zero. Without a pretrained backbone: MSRA's N(0, 2 / fan-in) and the identity as normalisation.
+
+    Args: pretrained: whether to read the checkpoint that network.pretrained names, if it names one.
+    Returns: (arg, aux), float32 arrays by MXNet's names.
+    Raises: InputError when the pretrained checkpoint is missing or does not fit.
+    """
+    cfg = load_config(config)
+    arg_shapes, aux_shapes = network_shapes(cfg)
+    arg = {name: initial_value(name, shape, seed) for name, shape in arg_shapes.items()}
+    aux = {name: np.full(shape, float(name.endswith("_var")), np.float32) for name, shape in aux_shapes.items()}
+    if pretrained and cfg.network.pretrained:
+        take_pretrained(cfg, arg, aux)
+    return arg, aux
+
+
+def network_shapes(cfg: Config) -> tuple[dict, dict]:
+    """Shapes of a configuration's parameters and auxiliary states; they don't depend on the image's size."""
+    return parameter_shapes(build_symbol(cfg, False), {"data": (1, 3, 128, 128), "im_info": (1, 3)})
+
+
+def initial_value(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """One parameter, from its own random stream, so that it does not depend on which others there are."""
+    if any(piece in name for piece in OFFSET_PIECES) or name.endswith(("_bias", "_beta")):
+        return np.zeros(shape, np.float32)
+    if name.endswith("_gamma"):
+        return np.ones(shape, np.float32)
+    std = 0.01 if name.startswith(HEAD_PREFIXES) else np.sqrt(2 / np.prod(shape[1:]))
+    return normal(name, shape, seed) * np.float32(std)
+
+
+def normal(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """N(0, 1) float32 from a parameter's own stream."""
+    return Draws(seed).generator(f"init/{name}").standard_normal(shape, np.float32)
+
+
+def take_pretrained(cfg: Config, arg: Arrays, aux: Arrays) -> None:
+    """Replace the backbone's arrays by those of the checkpoint that the configuration names, in place."""
+    path = checkpoint_path(cfg.network.pretrained, cfg.network.pretrained_epoch)
+    found = load_checkpoint(cfg.network.pretrained, cfg.network.pretrained_epoch)
+    for own, loaded in zip((arg, aux), found, strict=True):
+        for name, value in own.items():
+            if name.startswith(HEAD_PREFIXES) or any(piece in name for piece in OFFSET_PIECES):
+                continue
+            if name not in loaded:
+                raise InputError(
+                    f"{path}: expected the backbone's {name}, which is not there: is it another network's?"
+                )
+            if loaded[name].shape != value.shape:
+                raise InputError(f"{path}: {name}: expected {list(value.shape)}, got {list(loaded[name].shape)}")
+            own[name] = loaded[name].astype(np.float32)
+
+
+def fixed_parameters(names: Iterable[str], cfg: Config) -> list[str]:
+    """Those parameters that are not trained: their name contains a piece of network.FIXED_PARAMS."""
+    return [name for name in names if any(piece in name for piece in cfg.network.FIXED_PARAMS)]
+
+
+def learning_rate_multipliers(symbol: mx.sym.Symbol) -> dict[str, float]:
+    """Multipliers other than 1 that nodes give to their parameters (conv_new_1: 3 for weight and bias)."""
+    attrs = symbol.attr_dict()
+    given = {name: float(attrs.get(name, {}).get("__lr_mult__", 1)) for name in symbol.list_arguments()}
+    return {name: value for name, value in given.items() if value != 1}

@@ -1,0 +1,233 @@
+"""Training on MXNet's Module with the original's optimiser, warm-up and schedule."""
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dcn_tasks.batch import training_batch
+from dcn_tasks.config import Config, load_config
+from dcn_tasks.errors import InputError
+from dcn_tasks.scenes import scene_source
+from dcn_tasks.schedule import WarmupMultiFactor, steps_in_updates
+from dcn_tasks.streams import Draws
+from dcn_tasks.training_metrics import all_metrics
+from mxnet_ref.build import build_symbol
+from mxnet_ref.checkpoint import save_checkpoint, save_momentum
+from mxnet_ref.executor import Arrays
+from mxnet_ref.init import fixed_parameters
+from mxnet_ref.operators import raise_failure, set_draws
+
+Batch = Mapping[str, np.ndarray]
+OnStep = Callable[[int, dict[str, float], Mapping[str, np.ndarray]], None]
+DATA_NAMES = ("data", "im_info", "gt_boxes")
+LABEL_NAMES = ("label", "bbox_target", "bbox_weight")
+OUTPUT_NAMES = ("rpn_cls_prob", "rpn_bbox_loss", "cls_prob", "bbox_loss", "label")
+SHOWN = ("RPNLogLoss", "RPNL1Loss", "RCNNAcc", "RCNNLogLoss", "RCNNL1Loss")
+
+
+class TrainingDiverged(ArithmeticError):
+    """A loss is no longer finite; the message names the update and the first bad array."""
+
+
+@dataclass
+class Training:
+    """What `train` leaves: parameters, auxiliary states, momentum by parameter, the metrics of every update, checkpoints."""
+
+    arg: Arrays
+    aux: Arrays
+    momentum: Arrays = field(default_factory=dict)
+    metrics: list[dict[str, float]] = field(default_factory=list)
+    checkpoints: list[Path] = field(default_factory=list)
+
+
+class Schedule(mx.lr_scheduler.LRScheduler):
+    """The learning rate of dcn_tasks.schedule for MXNet's optimiser, which numbers updates from 1."""
+
+    def __init__(self, schedule: WarmupMultiFactor):
+        super().__init__(base_lr=schedule(1))
+        self.schedule = schedule
+
+    def __call__(self, num_update: int) -> float:
+        return self.schedule(num_update)
+
+
+def schedule_of(cfg: Config, updates_per_epoch: int) -> WarmupMultiFactor:
+    """TRAIN.lr, lr_step, lr_factor and warm-up."""
+    train = cfg.TRAIN
+    steps = steps_in_updates(train.lr_step, updates_per_epoch)
+    return WarmupMultiFactor(train.lr, steps, train.lr_factor, train.warmup, train.warmup_lr, train.warmup_step)
+
+
+class Trainer:
+    """The training graph with its parameters and optimiser; each set of input shapes is bound once and then kept.
+
+    Args:
+        first: a batch, for the first binding. arg, aux: parameters to start from, normalised box weights.
+        momentum: to go on with, by parameter; None: zeros.
+    """
+
+    def __init__(
+        self,
+        cfg: Config,
+        first: Batch,
+        arg: Mapping[str, np.ndarray],
+        aux: Mapping[str, np.ndarray],
+        schedule: WarmupMultiFactor,
+        momentum: Mapping[str, np.ndarray] | None = None,
+    ):
+        symbol = build_symbol(cfg, True)
+        names = symbol.list_arguments()
+        parameters = [name for name in names if name not in DATA_NAMES + LABEL_NAMES]
+        check_parameters(parameters, symbol.list_auxiliary_states(), arg, aux)
+        self.module = mx.mod.BucketingModule(
+            lambda shapes: (symbol, DATA_NAMES, LABEL_NAMES), default_bucket_key=shapes_of(first),
+            logger=logging.getLogger("mxnet_ref"), context=mx.cpu(), fixed_param_names=fixed_parameters(parameters, cfg),
+        )  # fmt: skip
+        batch = data_batch(first)
+        self.module.bind(batch.provide_data, batch.provide_label)
+        self.module.init_params(
+            arg_params={name: mx.nd.array(arg[name]) for name in parameters},
+            aux_params={name: mx.nd.array(aux[name]) for name in symbol.list_auxiliary_states()},
+        )
+        settings = {"momentum": cfg.TRAIN.momentum, "wd": cfg.TRAIN.wd, "rescale_grad": 1.0, "clip_gradient": None}
+        settings |= {"learning_rate": schedule(1), "lr_scheduler": Schedule(schedule)}
+        self.module.init_optimizer(kvstore=None, optimizer="sgd", optimizer_params=settings)
+        self.updater = self.module._curr_module._updater
+        self.index = {name: index for index, name in self.updater.optimizer.idx2name.items()}
+        for name, value in (momentum or {}).items():
+            self.updater.states[self.index[name]] = mx.nd.array(value)
+            self.updater.states_synced[self.index[name]] = True
+
+    def update(self, batch: Batch, draws: Draws) -> dict[str, np.ndarray]:
+        """Forward, backward and one optimiser step. Returns: the graph's outputs by OUTPUT_NAMES."""
+        set_draws(draws)
+        self.module.forward(data_batch(batch), is_train=True)
+        outputs = {name: output.asnumpy() for name, output in zip(OUTPUT_NAMES, self.module.get_outputs(), strict=True)}
+        raise_failure()
+        self.module.backward()
+        self.module.update()
+        return outputs
+
+    def parameters(self) -> tuple[Arrays, Arrays]:
+        """(arg, aux) as they are now."""
+        arg, aux = self.module.get_params()
+        return {k: v.asnumpy() for k, v in arg.items()}, {k: v.asnumpy() for k, v in aux.items()}
+
+    def momentum(self) -> Arrays:
+        """The optimiser's buffers (they hold the learning rate, spec 1.11) by parameter; frozen parameters have none."""
+        states = self.updater.states
+        return {name: states[i].asnumpy() for name, i in self.index.items() if states.get(i) is not None}
+
+
+def train(
+    config: str | Path | Config,
+    batches: Iterable[Batch],
+    arg: Mapping[str, np.ndarray],
+    aux: Mapping[str, np.ndarray],
+    *,
+    steps: int,
+    seed: int = 0,
+    updates_per_epoch: int | None = None,
+    prefix: str | Path | None = None,
+    momentum: Mapping[str, np.ndarray] | None = None,
+    on_step: OnStep | None = None,
+    progress: bool = True,
+) -> Training:
+    """Run `steps` updates.
+
+    Args:
+        batches: as dcn_tasks.batch.training_batch makes them; shapes may change from one to the next.
+        arg, aux: parameters to start from, normalised box weights. momentum: see Training; None: zeros.
+        seed: update n, counted from 1, draws from Draws(seed, n) inside the operators.
+        updates_per_epoch: for TRAIN.lr_step and checkpoints; None: all updates are one epoch.
+        prefix: of checkpoints PREFIX-%04d.params and .states.params after every epoch and at the end; None: none.
+        on_step: called with (n, metrics, outputs by OUTPUT_NAMES) after each update.
+        progress: a bar with losses and remaining time on stderr.
+    Raises: TrainingDiverged when a loss is not finite; InputError when parameters are missing or batches run out.
+    """
+    cfg = load_config(config)
+    epoch_length = updates_per_epoch or steps
+    schedule = schedule_of(cfg, epoch_length)
+    trainer: Trainer | None = None
+    result = Training(dict(arg), dict(aux))
+    with bar(progress) as display:
+        task = display.add_task("training (MXNet)", total=steps, losses="")
+        for number, batch in zip(range(1, steps + 1), batches, strict=False):
+            if trainer is None:
+                trainer = Trainer(cfg, batch, arg, aux, schedule, momentum)
+            outputs = trainer.update(batch, Draws(seed, number))
+            result.metrics.append(all_metrics(outputs, batch["label"]))
+            check_finite(trainer, number, result.metrics[-1])
+            if on_step is not None:
+                on_step(number, result.metrics[-1], outputs)
+            display.update(task, advance=1, losses=summary(result.metrics))
+            if number % epoch_length == 0 or number == steps:
+                result.arg, result.aux = trainer.parameters()
+                result.momentum = trainer.momentum()
+                if prefix is not None:
+                    epoch = -(-number // epoch_length)
+                    result.checkpoints.append(save_checkpoint(prefix, epoch, result.arg, result.aux, cfg))
+                    save_momentum(prefix, epoch, result.momentum)
+    if len(result.metrics) < steps:
+        raise InputError(f"train: expected {steps} batches, got {len(result.metrics)}")
+    return result
+
+
+def scene_batches(config: str | Path | Config, *, seed: int = 0) -> Iterator[Batch]:
+    """Training batches of generated scenes, without end: update n, from 1, sees scene n - 1 with Draws(seed, n)."""
+    cfg = load_config(config)
+    source = scene_source(cfg, "train", seed=seed)
+    number = 0
+    while True:
+        scene = source[number]
+        number += 1
+        if len(scene.boxes):
+            yield training_batch(scene.image, scene.gt_boxes, cfg, Draws(seed, number))
+
+
+def shapes_of(batch: Batch) -> tuple[tuple[int, ...], ...]:
+    return tuple(batch[name].shape for name in (*DATA_NAMES, *LABEL_NAMES))
+
+
+def data_batch(batch: Batch) -> mx.io.DataBatch:
+    """The arrays as MXNet takes them; the bucket is their shapes, since images and object counts differ."""
+    return mx.io.DataBatch(
+        data=[mx.nd.array(batch[name]) for name in DATA_NAMES],
+        label=[mx.nd.array(batch[name]) for name in LABEL_NAMES],
+        bucket_key=shapes_of(batch),
+        provide_data=[mx.io.DataDesc(name, batch[name].shape) for name in DATA_NAMES],
+        provide_label=[mx.io.DataDesc(name, batch[name].shape) for name in LABEL_NAMES],
+    )
+
+
+def check_parameters(parameters: Sequence[str], states: Sequence[str], arg: Mapping, aux: Mapping) -> None:
+    missing = [name for name in parameters if name not in arg] + [name for name in states if name not in aux]
+    if missing:
+        raise InputError(f"train: the network needs {', '.join(missing)}: not among the parameters given")
+
+
+def check_finite(trainer: Trainer, number: int, metrics: Mapping[str, float]) -> None:
+    if all(math.isfinite(value) for value in metrics.values()):
+        return
+    arg, aux = trainer.parameters()
+    bad = [name for name, value in {**arg, **aux}.items() if not np.isfinite(value).all()]
+    first = f"the first parameter that is not finite is {bad[0]}" if bad else "all parameters are finite"
+    raise TrainingDiverged(f"update {number}: {dict(metrics)}; {first}: lower TRAIN.lr or lengthen the warm-up")
+
+
+def bar(shown: bool) -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, TextColumn("{task.fields[losses]}"), console=Console(stderr=True), disable=not shown)
+
+
+def summary(history: Sequence[Mapping[str, float]], window: int = 50) -> str:
+    """Means of the last metrics, as the progress bar shows them."""
+    last = history[-window:]
+    return "  ".join(f"{name} {sum(step[name] for step in last) / len(last):.3f}" for name in SHOWN)
