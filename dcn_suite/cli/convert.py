@@ -66,15 +66,18 @@ def run(args: argparse.Namespace) -> int:
             )
             raise InputError(f"--config is needed to convert {args.source}; it fits: {fitting}")
         result = convert_to_torch(args.source, args.config, args.out, args.verify)
-        holds = result["parity"]["verdict"] != "does not hold"
+        verdict = result["parity"]["verdict"]
+        holds = not args.verify or verdict == "holds"  # who asks for a proof and gets none must not read 0
+        if args.verify and verdict == "not verified":
+            result["notes"].append(f"not verified: {result['parity']['why']}")
     for sentence in result["notes"]:
         note(sentence)
     if args.json:
         print_json(result)
     else:
         rows = [[key, value] for key, value in result.items() if key not in ("notes", "parity")]
-        verdict = [["parity", result["parity"]["verdict"]]] if "parity" in result else []
-        print_table(f"dcn convert {args.source}", ("what", "result"), rows + verdict)
+        rows += [["parity", result["parity"]["verdict"]]] if "parity" in result else []
+        print_table(f"dcn convert {args.source}", ("what", "result"), rows)
     return 0 if holds else 1
 
 

@@ -76,15 +76,16 @@ def test_json_goes_to_stdout_alone(checkpoint, tmp_path, capsys):
     assert result["parity"]["verdict"] == "not verified" and result["normalised copies for training"] == 2
 
 
-def test_verify_without_mxnet_says_not_verified(checkpoint, tmp_path, without_mxnet):
-    assert convert(checkpoint, tmp_path / "out", "--verify") == 0
+def test_verify_without_mxnet_says_not_verified(checkpoint, tmp_path, without_mxnet, capsys):
+    assert convert(checkpoint, tmp_path / "out", "--verify") == 1
+    assert "not verified: MXNet is not installed" in capsys.readouterr().err
     parity = json.loads((tmp_path / "out" / "parity.json").read_text())
-    assert parity["verdict"] == "not verified" and parity["why"]
+    assert parity["verdict"] == "not verified" and "MXNet is not installed" in parity["why"]
 
 
-@pytest.mark.parametrize(("verdict", "code"), [("holds", 0), ("does not hold", 1), ("not verified", 0)])
+@pytest.mark.parametrize(("verdict", "code"), [("holds", 0), ("does not hold", 1), ("not verified", 1)])
 def test_exit_code_is_the_verdict(checkpoint, tmp_path, monkeypatch, verdict, code):
-    monkeypatch.setattr(convert_command, "verified", lambda *args: {"verdict": verdict})
+    monkeypatch.setattr(convert_command, "verified", lambda *args: {"verdict": verdict, "why": "so"})
     assert convert(checkpoint, tmp_path / "out", "--verify") == code
     assert json.loads((tmp_path / "out" / "parity.json").read_text())["verdict"] == verdict
 
