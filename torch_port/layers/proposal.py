@@ -1,12 +1,15 @@
 """Object proposals from the region proposal network's maps."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from dcn_tasks.streams import Draws
 from torch_port import ops
+
+Variant = Literal["python", "cxx"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Proposal(nn.Module):
     """
 
     def __init__(
-        self, *, feature_stride: int, scales: tuple[float, ...], ratios: tuple[float, ...], variant: str = "python"
+        self, *, feature_stride: int, scales: tuple[float, ...], ratios: tuple[float, ...], variant: Variant = "python"
     ):
         super().__init__()
         self.variant = variant

@@ -6,6 +6,7 @@ from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from dcn_tasks.network import NetworkSpec
 from torch_port.layers import ProposalLimits
+from torch_port.layers.proposal import Variant
 from torch_port.models.backbone import ResNet
 from torch_port.models.heads import RFCNHead, RPNHead
 from torch_port.models.initial import initialise
@@ -88,7 +89,7 @@ def proposal_limits(phase: Config) -> ProposalLimits:
     )
 
 
-def proposal_variant(cfg: Config) -> str:
+def proposal_variant(cfg: Config) -> Variant:
     """Whose rules proposals follow: the original's Python operator, as in all its configurations, or MXNet's own."""
     if cfg.TRAIN.CXX_PROPOSAL != cfg.TEST.CXX_PROPOSAL:
         raise InputError(

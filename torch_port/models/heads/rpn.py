@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from dcn_tasks.streams import Draws
 from torch_port.layers import ChannelSoftmax, Proposal, ProposalLimits
+from torch_port.layers.proposal import Variant
 
 
 @dataclass
@@ -36,7 +37,7 @@ class RPNHead(nn.Module):
         scales: tuple[float, ...] = (8, 16, 32),
         ratios: tuple[float, ...] = (0.5, 1, 2),
         feature_stride: int = 16,
-        proposal_variant: str = "python",
+        proposal_variant: Variant = "python",
     ):
         super().__init__()
         self.num_anchors = len(scales) * len(ratios)
