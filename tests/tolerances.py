@@ -16,3 +16,13 @@ DIFFERENT_CELL_SHARE = 0.02
 
 # Corners of proposals decoded in float64 by NumPy and by C++: the last bit of exp and of a float32 at 1000 px.
 PROPOSAL_PIXELS = 2e-4
+
+# Relative error of a float32 softmax: an exponential, a sum and a quotient, each rounded once, in either framework.
+SOFTMAX_FLOAT32 = 4 * FLOAT32_ROUNDING
+
+# Detection by a network whose batch normalisations are folded: every layer rounds differently, in float32.
+FOLDED_ROI_PIXELS = 0.01
+FOLDED_PROBABILITY = 1e-4
+
+# How many standard errors the spread of randomly initialised weights may lie from the wanted one.
+STANDARD_ERRORS = 5

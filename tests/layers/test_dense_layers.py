@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tolerances import FLOAT64_SAME_FUNCTION
+from tolerances import FLOAT64_SAME_FUNCTION, SOFTMAX_FLOAT32
 
 from dcn_tasks.errors import InputError
 from torch_port.layers import Add, CeilMaxPool, ChannelSoftmax, GlobalAverage
@@ -71,7 +71,7 @@ def test_channel_softmax_is_mxnets_between_the_rpn_reshapes():
     folded = mx.nd.Reshape(mx.nd.array(case), shape=(0, 2, -1, 0))
     expected = mx.nd.Reshape(mx.nd.SoftmaxActivation(folded, mode="channel"), shape=(0, 18, -1, 0))
     ours = ChannelSoftmax(classes=2)(torch.tensor(case)).numpy()
-    np.testing.assert_allclose(ours, expected.asnumpy(), rtol=4e-7)  # two roundings of an exponential and a quotient
+    np.testing.assert_allclose(ours, expected.asnumpy(), rtol=SOFTMAX_FLOAT32)
 
 
 def test_channel_softmax_pairs_anchor_a_with_anchor_a():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tolerances import PROPOSAL_PIXELS
 
 from dcn_tasks.proposals import propose
 from dcn_tasks.streams import Draws
@@ -28,7 +29,7 @@ def test_rows_and_padding_are_those_of_the_original_operator():
     limits = {name: getattr(LIMITS, name) for name in ("pre_nms_top_n", "post_nms_top_n", "nms_thresh", "min_size")}
     expected = propose(prob[0, 6:], delta[0], im_info[0], **ANCHORS, **limits, draws=Draws(5, 3))
     assert 0 < expected.num_valid < 40  # there is something to pad
-    np.testing.assert_allclose(run(draws=Draws(5, 3)), expected.rois, rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(run(draws=Draws(5, 3)), expected.rois, rtol=0, atol=PROPOSAL_PIXELS)
 
 
 def test_other_streams_repeat_other_rows():

@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+from tolerances import STANDARD_ERRORS
 
 from dcn_tasks.config import load_config
 from dcn_tasks.errors import InputError
@@ -154,4 +155,6 @@ def test_initial_weights_are_the_originals():
             assert (tensor == 1).all(), name
         else:
             expected = math.sqrt(2 / tensor[0].numel()) if name.startswith("backbone.") else 0.01
-            assert tensor.std().item() == pytest.approx(expected, rel=5 / math.sqrt(2 * tensor.numel())), name
+            assert tensor.std().item() == pytest.approx(
+                expected, rel=STANDARD_ERRORS / math.sqrt(2 * tensor.numel())
+            ), name

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tolerances import FOLDED_PROBABILITY, FOLDED_ROI_PIXELS
 
 from dcn_tasks.config import load_config
 from dcn_tasks.detections import detections
@@ -59,8 +60,8 @@ def test_score_threshold_drops_boxes(network):
 def test_folded_detector_finds_the_same_boxes(network):
     plain, folded = Detector(network, CONFIG), Detector(network, CONFIG, fold=True)
     found, expected = folded(picture())[1], plain(picture())[1]
-    np.testing.assert_allclose(found.rois, expected.rois, atol=0.01)  # px; the same function rounded differently
-    np.testing.assert_allclose(found.cls_prob, expected.cls_prob, atol=1e-4)
+    np.testing.assert_allclose(found.rois, expected.rois, rtol=0, atol=FOLDED_ROI_PIXELS)
+    np.testing.assert_allclose(found.cls_prob, expected.cls_prob, rtol=0, atol=FOLDED_PROBABILITY)
 
 
 def test_what_is_no_image_is_refused(network):

@@ -102,7 +102,7 @@ def test_softmax_scalar_is_the_mean_cross_entropy_of_the_labels_that_count():
     probabilities = np.array([[0.5, 0.25, 0.25], [0.1, 0.2, 0.7], [1 / 3, 1 / 3, 1 / 3]])
     term = SoftmaxOutput()(torch.tensor(np.log(probabilities)), torch.tensor([1, 2, -1]))
     assert term.scalar.item() == pytest.approx(-(np.log(0.25) + np.log(0.7)) / 2)
-    np.testing.assert_allclose(term.output.numpy(), probabilities, rtol=1e-14)
+    np.testing.assert_allclose(term.output.numpy(), probabilities, rtol=FLOAT64_SAME_FUNCTION)
 
 
 def test_smooth_l1_joins_its_branches_without_a_step():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tolerances import FLOAT64_SAME_FUNCTION
 
 from torch_port.layers import BatchNorm, DeformConv2d
 from torch_port.models.backbone import Bottleneck, ResNet
@@ -56,7 +57,7 @@ def test_deformable_unit_with_zero_offsets_is_the_plain_unit():
         weights[f"offset_conv.{name}"] = torch.zeros_like(deformable.offset_conv.get_parameter(name))
     deformable.load_state_dict(weights)
     x = torch.randn(2, 8, 7, 9, dtype=torch.float64)
-    torch.testing.assert_close(deformable(x), plain(x), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(deformable(x), plain(x), rtol=FLOAT64_SAME_FUNCTION, atol=FLOAT64_SAME_FUNCTION)
 
 
 def test_global_statistics_reach_every_normalisation():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tolerances import FLOAT64_SAME_FUNCTION
 
 from dcn_tasks.errors import InputError
 from dcn_tasks.streams import Draws
@@ -12,7 +13,7 @@ def test_inference_returns_fixed_numbers_of_rois(narrow):
     with torch.inference_mode():
         rois, cls_prob, bbox_pred = narrow.eval()(torch.randn(1, 3, 96, 80).double(), torch.tensor([[96.0, 80, 1]]))
     assert (rois.shape, cls_prob.shape, bbox_pred.shape) == ((12, 5), (12, 4), (12, 8))
-    np.testing.assert_allclose(cls_prob.sum(1).numpy(), 1, rtol=1e-12)
+    np.testing.assert_allclose(cls_prob.sum(1).numpy(), 1, rtol=FLOAT64_SAME_FUNCTION)
     assert (rois[:, 3] >= rois[:, 1]).all() and (rois[:, 1:] >= 0).all()
 
 
@@ -32,7 +33,9 @@ def test_two_images_are_each_alone(narrow):
             alone = narrow(data[image : image + 1], im_info[image : image + 1])
             assert (rois[rows, 0] == image).all()
             for found, expected in zip((rois[rows, 1:], cls_prob[rows], bbox_pred[rows]), alone, strict=True):
-                np.testing.assert_allclose(found.numpy(), expected[:, -found.shape[1] :].numpy(), rtol=1e-9, atol=1e-12)
+                np.testing.assert_allclose(
+                    found.numpy(), expected[:, -found.shape[1] :].numpy(), rtol=FLOAT64_SAME_FUNCTION
+                )
 
 
 def test_training_outputs_have_the_graphs_shapes(narrow, batch):
@@ -80,7 +83,9 @@ def test_unnormalised_head_predicts_deltas_times_stds_plus_means(narrow):
         before = narrow.head(features, rois)[1]
         narrow.head.unnormalise_boxes(means, stds)
         after = narrow.head(features, rois)[1]
-    np.testing.assert_allclose(after.numpy(), before.numpy() * np.tile(stds, 2) + np.tile(means, 2), rtol=1e-9)
+    np.testing.assert_allclose(
+        after.numpy(), before.numpy() * np.tile(stds, 2) + np.tile(means, 2), rtol=FLOAT64_SAME_FUNCTION
+    )
 
 
 def test_autocast_pools_in_float32(narrow):
