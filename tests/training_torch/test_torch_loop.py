@@ -1,11 +1,11 @@
 """Training goes on, stops with a reason, and leaves checkpoints that another run goes on from."""
 
 import json
+from itertools import islice, repeat
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from dcn_tasks.errors import InputError
 from dcn_tasks.schedule import WarmupMultiFactor
@@ -18,11 +18,11 @@ from torch_port.training import (
     load_checkpoint,
     parameter_groups,
     save_checkpoint,
+    shuffled,
     train,
 )
 
 FIXED = ("backbone.stem.conv.weight", "backbone.stem.bn.weight", "backbone.stage2.0.conv1.weight")
-QUIET = Console(quiet=True)
 
 
 def training_of(network, seed=0):
@@ -37,7 +37,7 @@ def state(network):
 
 def test_fixed_parameters_and_frozen_statistics_never_move_and_the_others_do(narrow, batch):
     before = state(narrow)
-    train(training_of(narrow), lambda index, draws: batch, updates_per_epoch=2, updates=2, console=QUIET)
+    train(training_of(narrow), repeat(batch), steps=2, progress=False)
     moved = {name for name, tensor in narrow.state_dict().items() if not torch.equal(tensor, before[name])}
     expected = {name for name, _ in narrow.named_parameters()} - set(FIXED)
     assert moved == expected
@@ -45,45 +45,51 @@ def test_fixed_parameters_and_frozen_statistics_never_move_and_the_others_do(nar
 
 def test_rates_follow_the_schedule(narrow, batch):
     rates = []
-    train(
-        training_of(narrow),
-        lambda index, draws: batch,
-        updates_per_epoch=5,
-        updates=5,
-        on_step=lambda step: rates.append(step.lr),
-        console=QUIET,
-    )
+    train(training_of(narrow), repeat(batch), steps=5, on_step=lambda step: rates.append(step.lr), progress=False)
     schedule = training_of(narrow).schedule
     assert rates == [schedule(number) for number in range(1, 6)]
     assert rates[-1] == pytest.approx(0.001)
 
 
-def test_every_epoch_visits_every_image_in_its_own_order(narrow, batch):
-    visited = []
-
-    def batches(index, draws):
-        visited.append(index)
-        return batch
-
-    train(training_of(narrow), batches, updates_per_epoch=6, updates=12, console=QUIET)
+def test_every_epoch_visits_every_image_in_its_own_order():
+    visited = [index for index, _ in islice(shuffled(lambda index, draws: (index, draws), 6, seed=0), 12)]
     assert sorted(visited[:6]) == sorted(visited[6:]) == list(range(6))
     assert visited[:6] != visited[6:]
 
 
+def test_order_goes_on_where_it_stopped_with_the_same_streams():
+    whole = list(islice(shuffled(lambda index, draws: (index, draws), 5, seed=3), 12))
+    rest = list(islice(shuffled(lambda index, draws: (index, draws), 5, seed=3, first_update=8), 5))
+    assert rest == whole[7:]
+    assert [draws.step for _, draws in whole] == list(range(1, 13))
+
+
 def test_stopped_and_resumed_training_is_the_uninterrupted_one(narrow, batch, tmp_path):
     start = state(narrow)
-    arguments = {"updates_per_epoch": 2, "console": QUIET}
-    train(training_of(narrow), lambda index, draws: batch, updates=4, **arguments)
+    train(training_of(narrow), repeat(batch), steps=4, progress=False)
     expected = state(narrow)
     narrow.load_state_dict(start)
-    written = train(training_of(narrow), lambda index, draws: batch, updates=2, folder=tmp_path, **arguments)
-    assert [path.name for path in written] == ["model-0001.safetensors"]
+    files = {"prefix": tmp_path / "model", "updates_per_epoch": 2}
+    written = train(training_of(narrow), repeat(batch), steps=3, progress=False, **files)
+    assert [path.name for path in written] == ["model-0001.safetensors", "model-0002.safetensors"]
     torch.nn.init.zeros_(narrow.rpn.conv.weight)
     again = training_of(narrow)
-    again.resume(load_checkpoint(written[0]))
-    train(again, lambda index, draws: batch, updates=4, **arguments)
+    again.resume(load_checkpoint(written[1]))
+    train(again, repeat(batch), steps=1, progress=False)
     for name, tensor in narrow.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
+
+
+def test_too_few_batches_are_an_error(narrow, batch):
+    with pytest.raises(InputError, match="expected 3 batches, got 2"):
+        train(training_of(narrow), [batch] * 2, steps=3, progress=False)
+
+
+def test_bar_goes_to_stderr_and_nothing_to_stdout(narrow, batch, capfd):
+    train(training_of(narrow), [batch], steps=1)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "1/1" in err and "lr 0.01" in err
 
 
 def test_checkpoint_holds_step_and_resolved_configuration(narrow, tmp_path):

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from dcn_tasks.batch import training_batch
 from dcn_tasks.config import load_config
 from torch_port.models import build_network
-from torch_port.training import load_for_detection, save_checkpoint, train, training_for
+from torch_port.training import load_for_detection, save_checkpoint, shuffled, train, training_for
 
 VOC = "rfcn/resnet_v1_101_voc0712_rfcn_dcn_end2end_ohem"
 DEMO = load_config("demo/narrow_rfcn_dcn", SCALES=[96, 96])
@@ -34,13 +33,13 @@ def test_training_on_one_image_lowers_its_loss():
     image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     boxes = np.array([[8, 8, 48, 48, 1], [40, 50, 90, 90, 2]], float)
     losses = []
+    cfg = load_config(DEMO, TRAIN__warmup=False, TRAIN__lr=0.02)
     train(
-        training_for(build_network(DEMO), load_config(DEMO, TRAIN__warmup=False, TRAIN__lr=0.02), updates_per_epoch=40),
-        lambda index, draws: training_batch(image, boxes, DEMO, draws),
-        updates_per_epoch=40,
-        updates=30,
+        training_for(build_network(cfg), cfg, updates_per_epoch=40),
+        shuffled(lambda index, draws: training_batch(image, boxes, cfg, draws), 1, seed=0),
+        steps=30,
         on_step=lambda step: losses.append(step.outputs.loss.item()),
-        console=Console(quiet=True),
+        progress=False,
     )
     assert np.isfinite(losses).all()
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:3])

@@ -2,7 +2,7 @@
 
 from torch_port.training.checkpoint import Checkpoint, load_checkpoint, load_for_detection, restore, save_checkpoint
 from torch_port.training.diagnose import first_nonfinite
-from torch_port.training.loop import Step, Training, TrainingDiverged, train
+from torch_port.training.loop import Step, Training, TrainingDiverged, shuffled, train
 from torch_port.training.setup import training_for
 from torch_port.training.sgd import SGD, parameter_groups
 
@@ -18,6 +18,7 @@ __all__ = [
     "parameter_groups",
     "restore",
     "save_checkpoint",
+    "shuffled",
     "train",
     "training_for",
 ]

@@ -1,14 +1,16 @@
 """The training loop: one image per step, as in the original."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dcn_tasks.errors import InputError
 from dcn_tasks.schedule import WarmupMultiFactor
 from dcn_tasks.streams import Draws
 from torch_port.models import RFCN, TrainingOutputs
@@ -93,44 +95,67 @@ class Training:
 
 def train(
     training: Training,
-    batches: Callable[[int, Draws], Batch],
+    batches: Iterable[Batch],
     *,
-    updates_per_epoch: int,
-    updates: int,
-    folder: Path | str | None = None,
-    prefix: str = "model",
+    steps: int,
+    updates_per_epoch: int | None = None,
+    prefix: Path | str | None = None,
     config: Mapping | None = None,
     on_step: Callable[[Step], None] = lambda step: None,
-    console: Console | None = None,
+    progress: bool = True,
 ) -> list[Path]:
-    """Trains until `updates` updates are done, with a progress bar on stderr and a checkpoint after every epoch.
+    """Runs `steps` updates, with a progress bar on stderr and a checkpoint after every epoch.
 
     Args:
         training: network, optimiser and schedule; goes on from training.updates.
-        batches: (index of an image in 0..updates_per_epoch-1, the update's Draws) -> its training batch.
-        updates_per_epoch: number of images; each epoch visits all, in an order drawn at site "order".
-        updates: number of updates to end with.
-        folder: where checkpoints PREFIX-EPOCH.safetensors go; None: no checkpoints.
+        batches: as dcn_tasks.batch.training_batch makes them, e.g. from `shuffled`; shapes may change.
+        updates_per_epoch: for checkpoints; None: all updates are one epoch.
+        prefix: of checkpoints PREFIX-EPOCH.safetensors, also written at the end; None: no checkpoints.
         config: resolved configuration, saved in every checkpoint.
         on_step: called after every update.
-    Returns: the checkpoints written; the last one is written at the end, also in the middle of an epoch.
-    Raises: TrainingDiverged; checkpoints already written stay.
+        progress: whether there is a bar.
+    Returns: the checkpoints written.
+    Raises: TrainingDiverged; checkpoints already written stay. InputError when batches run out.
     """
     written: list[Path] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    last = training.updates + steps
+    epoch_length = updates_per_epoch or last
     training.network.train()
-    with Progress(*columns, TimeRemainingColumn(), console=console or Console(stderr=True)) as progress:
-        task = progress.add_task("training", total=updates, completed=training.updates)
-        while training.updates < updates:
-            epoch, position = divmod(training.updates, updates_per_epoch)
-            order = Draws(training.seed, epoch).generator("order").permutation(updates_per_epoch)
-            draws = Draws(training.seed, training.updates + 1)
-            step = training.step(batches(int(order[position]), draws), draws)
+    with bar(progress) as display:
+        task = display.add_task("training", total=last, completed=training.updates, now="")
+        for batch in islice(batches, steps):
+            step = training.step(batch)
             on_step(step)
-            description = f"loss {step.outputs.loss.item():.3f}  lr {step.lr:g}"
-            progress.update(task, completed=step.number, description=description)
-            if folder is not None and (position + 1 == updates_per_epoch or step.number == updates):
-                path = Path(folder) / f"{prefix}-{epoch + 1:04d}.safetensors"
+            display.update(task, advance=1, now=f"loss {step.outputs.loss.item():.3f}  lr {step.lr:g}")
+            if prefix is not None and (step.number % epoch_length == 0 or step.number == last):
+                path = Path(f"{prefix}-{-(-step.number // epoch_length):04d}.safetensors")
                 save_checkpoint(path, training.network, training.optimizer, step=step.number, config=config or {})
                 written.append(path)
+    if training.updates < last:
+        raise InputError(
+            f"train: expected {steps} batches, got {steps - last + training.updates}: give more, or fewer steps"
+        )
     return written
+
+
+def shuffled(make: Callable[[int, Draws], Batch], count: int, *, seed: int, first_update: int = 1) -> Iterator[Batch]:
+    """Batches without end, epoch by epoch, each image once an epoch.
+
+    Args:
+        make: (index of an image in 0..count-1, the update's Draws) -> its training batch.
+        count: number of images. seed: the order of epoch e comes from site "order" of Draws(seed, e); update n, from 1,
+            gets Draws(seed, n), as in Training.step.
+        first_update: number of the update that the first batch is for: training.updates + 1 to go on.
+    """
+    number = first_update
+    while True:
+        epoch, position = divmod(number - 1, count)
+        order = Draws(seed, epoch).generator("order").permutation(count)
+        for index in order[position:]:
+            yield make(int(index), Draws(seed, number))
+            number += 1
+
+
+def bar(shown: bool) -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, TextColumn("{task.fields[now]}"), console=Console(stderr=True), disable=not shown)
