@@ -49,6 +49,15 @@ def test_named_units_are_deformable_and_no_others():
     assert (unit.offset_conv.padding, unit.offset_conv.dilation) == ((2, 2), (2, 2))
 
 
+def test_dilations_of_stage_5_and_of_its_offsets_are_arguments():
+    network = narrow(deformable=frozenset({(4, 1), (5, 0)}), offset_groups=2, stage5_dilation=4, offset_dilation=1)
+    unit = network.stage5[0]
+    assert (unit.conv2.dilation, unit.conv2.padding) == ((4, 4), (4, 4))
+    assert (unit.offset_conv.dilation, unit.offset_conv.padding) == ((1, 1), (1, 1))
+    assert network.stage5[1].conv2.dilation == (4, 4)
+    assert network.stage4[1].offset_conv.dilation == network.stage4[1].conv2.dilation == (1, 1)
+
+
 def test_deformable_unit_with_zero_offsets_is_the_plain_unit():
     torch.manual_seed(0)
     plain, deformable = Bottleneck(8, 2, dilation=2).double(), Bottleneck(8, 2, dilation=2, offset_groups=2).double()

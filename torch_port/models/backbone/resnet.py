@@ -19,7 +19,8 @@ class Bottleneck(nn.Module):
 
     Args:
         in_channels: C. width: channels between the convolutions.
-        stride: of the unit. dilation: of the 3x3 convolution (and of the offset convolution), in pixels.
+        stride: of the unit. dilation: of the 3x3 convolution, in pixels. offset_dilation: of the offset convolution;
+            None: the same.
         projects: whether the shortcut has a convolution.
         offset_groups: G, number of channel groups with offsets of their own; 0 for a plain unit.
         use_global_stats: frozen batch normalisation.
@@ -37,6 +38,7 @@ class Bottleneck(nn.Module):
         *,
         stride: int = 1,
         dilation: int = 1,
+        offset_dilation: int | None = None,
         projects: bool = False,
         offset_groups: int = 0,
         use_global_stats: bool = True,
@@ -52,7 +54,8 @@ class Bottleneck(nn.Module):
         self.relu1 = nn.ReLU()
         geometry: dict[str, Any] = {"padding": dilation, "dilation": dilation}
         if offset_groups:
-            self.offset_conv = nn.Conv2d(width, 2 * 3 * 3 * offset_groups, 3, **geometry)
+            reach = offset_dilation or dilation
+            self.offset_conv = nn.Conv2d(width, 2 * 3 * 3 * offset_groups, 3, padding=reach, dilation=reach)
             self.conv2 = DeformConv2d(width, width, 3, offset_groups=offset_groups, border="clamp", **geometry)
         else:
             self.offset_conv = None
@@ -79,13 +82,15 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """Stem and stages 2 to 5, total stride 16: image -> the maps of stage 4 and stage 5.
 
-    Stage 5 keeps stage 4's resolution and dilates its 3x3 convolutions by 2 instead.
+    Stage 5 keeps stage 4's resolution and dilates its 3x3 convolutions instead.
 
     Args:
         units: number of bottlenecks in stages 2, 3, 4, 5; (3, 4, 23, 3) is ResNet-101.
         base_width: channels of the stem; stage s has width base_width * 2**(s - 2).
         deformable: (stage, 0-based unit index) of every deformable unit.
         offset_groups: G of the deformable units.
+        stage5_dilation: of stage 5's 3x3 convolutions, in pixels. offset_dilation: of its offset convolutions; None: the
+            same. The original's detection networks have 2 and 2, its demonstrations of offsets 2 and 1.
         use_global_stats: frozen batch normalisation.
     Source: the original's get_resnet_v1_conv4 and _conv5; `layers/*.txt` of the specification, node by node.
     """
@@ -102,6 +107,8 @@ class ResNet(nn.Module):
         base_width: int = 64,
         deformable: frozenset[tuple[int, int]] = frozenset(),
         offset_groups: int = 4,
+        stage5_dilation: int = 2,
+        offset_dilation: int | None = None,
         use_global_stats: bool = True,
     ):
         super().__init__()
@@ -123,7 +130,8 @@ class ResNet(nn.Module):
                         channels,
                         width,
                         stride=2 if index == 0 and stage in (3, 4) else 1,
-                        dilation=2 if stage == 5 else 1,
+                        dilation=stage5_dilation if stage == 5 else 1,
+                        offset_dilation=offset_dilation if stage == 5 else None,
                         projects=index == 0,
                         offset_groups=offset_groups if (stage, index) in deformable else 0,
                         use_global_stats=use_global_stats,
