@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import roi_cases
 import torch
+from instruction_sets import available, instruction_set
 from witnesses import Witnesses, assert_same_function
 
 from torch_port.ops.deform_psroi_pool import deform_psroi_pool
@@ -260,6 +261,18 @@ def test_result_does_not_depend_on_the_number_of_threads():
     for tensor in results[0]:
         for other in results[1:]:
             np.testing.assert_array_equal(results[0][tensor], other[tensor])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", CASES)
+def test_every_instruction_set_computes_the_same_bits(name: str, dtype: type):
+    results = {}
+    for isa in available():
+        with instruction_set(isa):
+            results[isa] = run_ours(CASES[name], dtype)
+    for isa, tensors in results.items():
+        for tensor, values in tensors.items():
+            np.testing.assert_array_equal(values, results["plain"][tensor], f"{isa} {tensor}")
 
 
 GOOD = dict(spatial_scale=0.5, output_dim=2, group_size=2, pooled_size=3)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from instruction_sets import available, instruction_set
 
 from dcn_tasks.nms import nms as loop_nms
 from torch_port.ops import nms
@@ -34,13 +35,15 @@ def test_keeps_what_mxnets_box_nms_keeps(count: int, thresh: float):
     np.testing.assert_array_equal(rows[keep], expected)
 
 
+@pytest.mark.parametrize("isa", available())
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("levels", [None, 5])
 @pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 500])
-def test_keeps_what_the_original_loop_keeps_ties_included(count: int, levels: int | None, dtype: torch.dtype):
+def test_keeps_what_the_original_loop_keeps_ties_included(count: int, levels: int | None, dtype: torch.dtype, isa: str):
     boxes, scores = crowd(count, seed=count + 1, levels=levels)
     expected = loop_nms(np.concatenate([boxes, scores[:, None]], 1), 0.45)
-    keep = nms(torch.from_numpy(boxes).to(dtype), torch.from_numpy(scores).to(dtype), 0.45)
+    with instruction_set(isa):
+        keep = nms(torch.from_numpy(boxes).to(dtype), torch.from_numpy(scores).to(dtype), 0.45)
     assert keep.dtype == torch.int64
     np.testing.assert_array_equal(keep.numpy(), expected)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import roi_cases
 import torch
+from instruction_sets import available, instruction_set
 from witnesses import Witnesses, assert_same_function
 
 from torch_port.ops.roi_pool import roi_pool
@@ -165,6 +166,17 @@ def test_result_does_not_depend_on_the_number_of_threads():
         torch.set_num_threads(before)
     for tensor in one:
         np.testing.assert_array_equal(one[tensor], three[tensor])
+
+
+@pytest.mark.parametrize("isa", available())
+@pytest.mark.parametrize("name", ["channels_that_do_not_fill_vectors_100", "tied_maxima", "rois_outside"])
+def test_every_instruction_set_computes_the_same_bits(name: str, isa: str):
+    for dtype in (np.float32, np.float64):
+        expected = run_ours(CASES[name], dtype)
+        with instruction_set(isa):
+            result = run_ours(CASES[name], dtype)
+        for tensor in expected:
+            np.testing.assert_array_equal(result[tensor], expected[tensor], f"{isa} {tensor}")
 
 
 WRONG = {

@@ -3,36 +3,18 @@
 
 #include <torch/csrc/stable/library.h>
 
+#include <algorithm>
 #include <optional>
 #include <tuple>
 
+#include "cpu/deform_psroi_pool_plain.h"
+#include "cpu/kernel_choice.h"
 #include "cpu/roi_arguments.h"
 
 namespace dcn::cpu {
 namespace {
 
 constexpr const char* NAME = "deform_psroi_pool";
-
-struct Kernels {
-  template <class T>
-  static void choose(DeformPsroiForward<T>& forward, DeformPsroiGradOffset<T>& grad_offset) {
-    forward = portable::deform_psroi_forward;
-    grad_offset = portable::deform_psroi_grad_offset;
-#if DCN_HAVE_AVX2
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-      forward = avx2::deform_psroi_forward;
-      grad_offset = avx2::deform_psroi_grad_offset;
-    }
-#endif
-#if DCN_HAVE_AVX512
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
-      forward = avx512::deform_psroi_forward;
-      grad_offset = avx512::deform_psroi_grad_offset;
-    }
-#endif
-  }
-};
 
 DeformPsroiShape checked_shape(const Tensor& input, const Tensor& rois, const std::optional<Tensor>& offset,
                                int64_t output_dim, int64_t group_size, int64_t pooled_size,
@@ -72,67 +54,43 @@ DeformPsroiShape checked_shape(const Tensor& input, const Tensor& rois, const st
 
 bool is_empty(const DeformPsroiShape& s) { return s.num_rois == 0 || s.num_images == 0 || s.height * s.width == 0; }
 
-// Bin (row, column) of `channel` on both axes, moved by its offset.
+// Group and part cell of every bin.
 template <class T>
-std::pair<BinAxis<T>, BinAxis<T>> bin_of(const DeformPsroiArrays<T>& a, const DeformPsroiRoi<T>& window, int64_t roi,
-                                         int channel, int row, int column) {
-  const DeformPsroiShape& s = a.shape;
-  T shift_y = 0, shift_x = 0;
-  if (a.offset) {
-    const int64_t part_size = static_cast<int64_t>(s.part) * s.part;
-    const int64_t offset_class = channel / (s.output_dim / s.num_classes);
-    const T* x = a.offset + (roi * s.num_classes + offset_class) * 2 * part_size +
-                 part_cell<T>(row, s.pooled, s.part) * s.part + part_cell<T>(column, s.pooled, s.part);
-    shift_x = product(x[0], a.trans_std);
-    shift_y = product(x[part_size], a.trans_std);
-  }
-  const T pooled = static_cast<T>(s.pooled), samples = static_cast<T>(s.samples);
-  return {bin_axis(window.y, static_cast<T>(row), pooled, samples, shift_y),
-          bin_axis(window.x, static_cast<T>(column), pooled, samples, shift_x)};
-}
+struct BinCells {
+  std::vector<int> group, part;
 
-// Adds to the planes (channel, group row) in [begin, end): no other thread touches them, and each sees the RoIs in
-// order, so the result does not depend on the number of threads.
-template <class T>
-void grad_input(const DeformPsroiArrays<T>& a, int64_t begin, int64_t end) {
-  const DeformPsroiShape& s = a.shape;
-  const int64_t plane_size = static_cast<int64_t>(s.height) * s.width;
-  for (int64_t roi = 0; roi < s.num_rois; ++roi) {
-    const int image = roi_image(a.rois + roi * 5, s.num_images);
-    if (image < 0) continue;
-    const DeformPsroiRoi<T> window = deform_psroi_roi(a.rois + roi * 5, a.spatial_scale);
-    for (int64_t unit = begin; unit < end; ++unit) {
-      const int channel = static_cast<int>(unit / s.group);
-      T* planes = a.grad_input + (image * static_cast<int64_t>(s.channels) + unit * s.group) * plane_size;
-      for (int row = 0; row < s.pooled; ++row) {
-        if (group_cell<T>(row, s.pooled, s.group) != unit % s.group) continue;
-        for (int column = 0; column < s.pooled; ++column) {
-          const auto [y_axis, x_axis] = bin_of(a, window, roi, channel, row, column);
-          const int count = samples_inside(y_axis, s.samples, s.height) * samples_inside(x_axis, s.samples, s.width);
-          if (count == 0) continue;
-          const T grad = a.output[((roi * s.output_dim + channel) * s.pooled + row) * s.pooled + column] / count;
-          T* plane = planes + group_cell<T>(column, s.pooled, s.group) * plane_size;
-          for_each_sample(y_axis, x_axis, s.samples, s.height, s.width, [&](AxisSample<T> y, AxisSample<T> x) {
-            const FourCorners<T> w = corner_weights(y.fraction, x.fraction);
-            T* top = plane + y.low * s.width;
-            T* bottom = plane + y.high * s.width;
-            top[x.low] += w.v00 * grad;
-            bottom[x.low] += w.v10 * grad;
-            top[x.high] += w.v01 * grad;
-            bottom[x.high] += w.v11 * grad;
-          });
-        }
-      }
+  explicit BinCells(const DeformPsroiShape& s) {
+    for (int bin = 0; bin < s.pooled; ++bin) {
+      group.push_back(group_cell<T>(bin, s.pooled, s.group));
+      part.push_back(part_cell<T>(bin, s.pooled, s.part));
     }
   }
+};
+
+// The vector kernels address an image and a RoI's offsets by 32 bits.
+bool vector_kernels_fit(const DeformPsroiShape& s) {
+  const int64_t image = static_cast<int64_t>(s.channels) * s.height * s.width;
+  const int64_t offsets = static_cast<int64_t>(s.num_classes) * 2 * s.part * s.part;
+  const int64_t bins = static_cast<int64_t>(s.output_dim) * s.pooled * s.pooled;
+  return chosen_isa() != Isa::plain && std::max({image, offsets, bins}) <= 2147483647;
 }
 
 template <class T>
-DeformPsroiArrays<T> arrays(const DeformPsroiShape& shape, const Tensor& input, const Tensor& rois,
-                            const std::optional<Tensor>& offset, double spatial_scale, double trans_std) {
+DeformPsroiArrays<T> arrays(const DeformPsroiShape& shape, const BinCells<T>& cells, const Tensor& input,
+                            const Tensor& rois, const std::optional<Tensor>& offset, double spatial_scale,
+                            double trans_std) {
   check_images(NAME, rois.const_data_ptr<T>(), shape.num_rois, shape.num_images);
-  return {shape, mxnet_parameter<T>(spatial_scale), mxnet_parameter<T>(trans_std), input.const_data_ptr<T>(),
-          rois.const_data_ptr<T>(), offset ? offset->const_data_ptr<T>() : nullptr, nullptr, nullptr, nullptr};
+  return {shape,
+          mxnet_parameter<T>(spatial_scale),
+          mxnet_parameter<T>(trans_std),
+          input.const_data_ptr<T>(),
+          rois.const_data_ptr<T>(),
+          offset ? offset->const_data_ptr<T>() : nullptr,
+          nullptr,
+          nullptr,
+          nullptr,
+          cells.group.data(),
+          cells.part.data()};
 }
 
 template <class T>
@@ -142,9 +100,9 @@ void run_forward(DeformPsroiArrays<T> a, Tensor& output) {
     torch::stable::zero_(output);
     return;
   }
-  DeformPsroiForward<T> forward;
-  DeformPsroiGradOffset<T> unused;
-  Kernels::choose(forward, unused);
+  const DeformPsroiForward<T> variants[3] = DCN_VARIANTS(deform_psroi_forward);
+  const DeformPsroiForward<T> forward =
+      vector_kernels_fit(a.shape) ? kernel_for_isa(variants) : deform_psroi_forward_plain<T>;
   torch::stable::parallel_for(0, static_cast<int64_t>(a.shape.num_rois) * a.shape.output_dim, 8,
                               [&](int64_t begin, int64_t end) { forward(a, begin, end); });
 }
@@ -152,15 +110,15 @@ void run_forward(DeformPsroiArrays<T> a, Tensor& output) {
 template <class T>
 void run_backward(DeformPsroiArrays<T> a, const Tensor& grad, Tensor& for_input, Tensor& for_offset) {
   if (is_empty(a.shape)) return;
-  a.output = const_cast<T*>(grad.const_data_ptr<T>());
+  a.output = const_cast<T*>(grad.const_data_ptr<T>());  // only read
   a.grad_input = for_input.mutable_data_ptr<T>();
   torch::stable::parallel_for(0, static_cast<int64_t>(a.shape.output_dim) * a.shape.group, 1,
-                              [&](int64_t begin, int64_t end) { grad_input(a, begin, end); });
+                              [&](int64_t begin, int64_t end) { deform_psroi_grad_input(a, begin, end); });
   if (!a.offset) return;
   a.grad_offset = for_offset.mutable_data_ptr<T>();
-  DeformPsroiForward<T> unused;
-  DeformPsroiGradOffset<T> grad_offset;
-  Kernels::choose(unused, grad_offset);
+  const DeformPsroiGradOffset<T> variants[3] = DCN_VARIANTS(deform_psroi_grad_offset);
+  const DeformPsroiGradOffset<T> grad_offset =
+      vector_kernels_fit(a.shape) ? kernel_for_isa(variants) : deform_psroi_grad_offset_plain<T>;
   torch::stable::parallel_for(0, static_cast<int64_t>(a.shape.num_rois) * a.shape.num_classes, 1,
                               [&](int64_t begin, int64_t end) { grad_offset(a, begin, end); });
 }
@@ -178,9 +136,9 @@ Tensor deform_psroi_pool(const Tensor& input, const Tensor& rois, const std::opt
   const std::optional<Tensor> o = contiguous(offset);
   Tensor output = torch::stable::new_empty(x, {rois.size(0), output_dim, pooled_size, pooled_size});
   if (input.scalar_type() == ScalarType::Float) {
-    run_forward(arrays<float>(shape, x, r, o, spatial_scale, trans_std), output);
+    run_forward(arrays<float>(shape, BinCells<float>(shape), x, r, o, spatial_scale, trans_std), output);
   } else {
-    run_forward(arrays<double>(shape, x, r, o, spatial_scale, trans_std), output);
+    run_forward(arrays<double>(shape, BinCells<double>(shape), x, r, o, spatial_scale, trans_std), output);
   }
   return in_format_of(output, input);
 }
@@ -200,9 +158,9 @@ std::tuple<Tensor, Tensor> deform_psroi_pool_backward(const Tensor& grad, const 
   Tensor for_offset = o ? torch::stable::new_zeros(*o, {o->size(0), o->size(1), o->size(2), o->size(3)})
                         : torch::stable::new_zeros(x, {0});
   if (input.scalar_type() == ScalarType::Float) {
-    run_backward(arrays<float>(shape, x, r, o, spatial_scale, trans_std), g, for_input, for_offset);
+    run_backward(arrays<float>(shape, BinCells<float>(shape), x, r, o, spatial_scale, trans_std), g, for_input, for_offset);
   } else {
-    run_backward(arrays<double>(shape, x, r, o, spatial_scale, trans_std), g, for_input, for_offset);
+    run_backward(arrays<double>(shape, BinCells<double>(shape), x, r, o, spatial_scale, trans_std), g, for_input, for_offset);
   }
   return {in_format_of(for_input, input), for_offset};
 }

@@ -18,6 +18,8 @@ struct DeformPsroiArrays {
   T* output;        // [R, D, P, P]; in the backward passes its gradient, only read
   T* grad_input;
   T* grad_offset;
+  const int* group_cells;  // [pooled]: group_cell of every bin
+  const int* part_cells;   // [pooled]: part_cell of every bin
 };
 
 // output rows [begin, end) of (RoI, output channel).

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/nms.h"
+#include "cpu/kernel_choice.h"
 
 namespace dcn::cpu {
 
@@ -25,25 +26,16 @@ template <class T>
 using OverlapsAny = bool (*)(const T* const (&kept)[5], int64_t count, const T (&box)[5], T threshold);
 
 template <class T>
-OverlapsAny<T> best_overlaps_any() {
-  OverlapsAny<T> kernel = portable::overlaps_any;
-#if DCN_HAVE_AVX2
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) kernel = avx2::overlaps_any;
-#endif
-#if DCN_HAVE_AVX512
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512dq")) {
-    kernel = avx512::overlaps_any;
-  }
-#endif
-  return kernel;
+OverlapsAny<T> chosen_overlaps_any() {
+  const OverlapsAny<T> variants[3] = DCN_VARIANTS(overlaps_any);
+  return kernel_for_isa(variants);
 }
 
 // Keeps boxes one after the other: each is compared with those kept so far, and only until enough are kept.
 template <class T>
 class GreedySuppression {
  public:
-  explicit GreedySuppression(T threshold) : threshold_(threshold), overlaps_any_(best_overlaps_any<T>()) {}
+  explicit GreedySuppression(T threshold) : threshold_(threshold), overlaps_any_(chosen_overlaps_any<T>()) {}
 
   // Whether the box is kept.
   bool offer(T x1, T y1, T x2, T y2) {

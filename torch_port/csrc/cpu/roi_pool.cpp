@@ -6,6 +6,7 @@
 #include <tuple>
 #include <vector>
 
+#include "cpu/kernel_choice.h"
 #include "cpu/roi_arguments.h"
 
 namespace dcn::cpu {
@@ -24,21 +25,6 @@ RoiPoolShape checked_shape(const Tensor& input, const Tensor& rois, const std::v
 }
 
 template <class T>
-RoiPoolForward<T> best_kernel() {
-  RoiPoolForward<T> kernel = portable::roi_pool_forward;
-#if DCN_HAVE_AVX2
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) kernel = avx2::roi_pool_forward;
-#endif
-#if DCN_HAVE_AVX512
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512dq")) {
-    kernel = avx512::roi_pool_forward;
-  }
-#endif
-  return kernel;
-}
-
-template <class T>
 void run_forward(const RoiPoolShape& s, double spatial_scale, const Tensor& input, const Tensor& rois, Tensor& output,
                  Tensor& argmax) {
   check_images(NAME, rois.const_data_ptr<T>(), s.num_rois, s.num_images);
@@ -48,7 +34,8 @@ void run_forward(const RoiPoolShape& s, double spatial_scale, const Tensor& inpu
                               rois.const_data_ptr<T>(),
                               output.mutable_data_ptr<T>(),
                               argmax.mutable_data_ptr<int>()};
-  const RoiPoolForward<T> kernel = best_kernel<T>();
+  const RoiPoolForward<T> variants[3] = DCN_VARIANTS(roi_pool_forward);
+  const RoiPoolForward<T> kernel = kernel_for_isa(variants);
   const int64_t blocks = (s.channels + ROI_POOL_BLOCK - 1) / ROI_POOL_BLOCK;
   torch::stable::parallel_for(0, s.num_rois * blocks, 1, [&](int64_t begin, int64_t end) { kernel(a, begin, end); });
 }

@@ -1,20 +1,26 @@
 // deform_psroi_pool with one bin per vector lane; compiled once per instruction set. The arithmetic is that of
-// core/deform_psroi_pool.h, lane by lane and in the same order, so that results do not depend on the machine.
+// core/deform_psroi_pool.h, lane by lane and in the same order: tests hold it to the plain kernels bit for bit.
 #include "cpu/deform_psroi_pool.h"
+#include "cpu/simd/wide.h"
 
 namespace dcn::cpu::DCN_ISA {
 namespace {
 
-// A vector's worth of consecutive (output channel, bin) pairs of one RoI.
+template <class T>
+using Real = typename Wide<T>::Real;
+template <class T>
+using Int = typename Wide<T>::Int;
+
+// Consecutive (output channel, bin) pairs of one RoI, one per lane.
 template <class T>
 struct Lanes {
-  static constexpr int COUNT = 64 / sizeof(T);
-  alignas(64) T first_y[COUNT], first_x[COUNT];
-  alignas(64) int plane[COUNT];   // element of the image where the lane's channel begins
-  alignas(64) int part[COUNT];    // element of grad_offset, and of offset, for x; y is part * part further
+  static constexpr int COUNT = Wide<T>::LANES;
+  Real<T> first_y, first_x;  // positions of the first samples
+  Int<T> plane;              // element of the image where the lane's channel begins
+  int part[COUNT];           // element of offset (and its gradient) for x; y is part * part further
 };
 
-// Everything about a RoI that its bins share.
+// What the bins of a RoI share.
 template <class T>
 struct RoiContext {
   DeformPsroiRoi<T> roi;
@@ -35,114 +41,135 @@ DCN_HD RoiContext<T> roi_context(const DeformPsroiArrays<T>& a, int64_t roi, int
   return c;
 }
 
-// Lanes of the pairs first, first + 1, ...; those past `last` repeat pair `first`.
+// core's bin_axis, first samples only.
 template <class T>
-DCN_HD void fill_lanes(Lanes<T>& lanes, const DeformPsroiArrays<T>& a, const RoiContext<T>& c, int64_t first,
-                       int64_t last) {
+DCN_HD Real<T> first_samples(RoiAxis<T> roi, Real<T> bin, T pooled, Real<T> shift) {
+  const T bin_extent = roi.extent / pooled;
+  const Real<T> start = bin * bin_extent + roi.start;
+  return start + shift * roi.extent;
+}
+
+// Lanes of the pairs first, first + 1, ...; those past `last` repeat the last pair.
+template <class T>
+DCN_HD Lanes<T> lanes_of(const DeformPsroiArrays<T>& a, const RoiContext<T>& c, int64_t first, int64_t last) {
   const DeformPsroiShape& s = a.shape;
   const int bins = s.pooled * s.pooled, plane_size = s.height * s.width, part_size = s.part * s.part;
   const int channels_per_class = s.output_dim / s.num_classes;
-  int channel = static_cast<int>(first / bins), bin = static_cast<int>(first % bins);
-  int row = bin / s.pooled, column = bin % s.pooled;
+  int channel = static_cast<int>(first / bins);
+  int row = static_cast<int>(first % bins) / s.pooled, column = static_cast<int>(first % bins) % s.pooled;
+  int class_start = channel / channels_per_class * 2 * part_size;
+  Real<T> bin_y = {}, bin_x = {}, shift_y = {}, shift_x = {};
+  Lanes<T> lanes;
   for (int lane = 0; lane < Lanes<T>::COUNT; ++lane) {
-    const int cell = (channel * s.group + group_cell<T>(row, s.pooled, s.group)) * s.group +
-                     group_cell<T>(column, s.pooled, s.group);
-    lanes.plane[lane] = cell * plane_size;
-    const int part = channel / channels_per_class * 2 * part_size + part_cell<T>(row, s.pooled, s.part) * s.part +
-                     part_cell<T>(column, s.pooled, s.part);
+    bin_y[lane] = static_cast<T>(row);
+    bin_x[lane] = static_cast<T>(column);
+    lanes.plane[lane] = ((channel * s.group + a.group_cells[row]) * s.group + a.group_cells[column]) * plane_size;
+    const int part = class_start + a.part_cells[row] * s.part + a.part_cells[column];
     lanes.part[lane] = part;
-    const T shift_x = c.offset ? product(c.offset[part], a.trans_std) : T(0);
-    const T shift_y = c.offset ? product(c.offset[part + part_size], a.trans_std) : T(0);
-    lanes.first_x[lane] = bin_axis(c.roi.x, T(column), T(s.pooled), T(s.samples), shift_x).first;
-    lanes.first_y[lane] = bin_axis(c.roi.y, T(row), T(s.pooled), T(s.samples), shift_y).first;
-    if (first + lane + 1 >= last) continue;
-    if (++column == s.pooled) {
-      column = 0;
-      if (++row == s.pooled) {
-        row = 0;
-        ++channel;
-      }
+    if (c.offset) {
+      shift_x[lane] = c.offset[part];
+      shift_y[lane] = c.offset[part + part_size];
     }
+    if (first + lane + 1 >= last) continue;
+    if (++column < s.pooled) continue;
+    column = 0;
+    if (++row < s.pooled) continue;
+    row = 0;
+    class_start = ++channel / channels_per_class * 2 * part_size;
   }
+  lanes.first_y = first_samples<T>(c.roi.y, bin_y, T(s.pooled), shift_y * a.trans_std);
+  lanes.first_x = first_samples<T>(c.roi.x, bin_x, T(s.pooled), shift_x * a.trans_std);
+  return lanes;
 }
 
-// f(lane, corners, fraction_y, fraction_x, inside) for every sample of every lane; where not inside, the corners are
-// some element of the lane's plane.
+// core's AxisSample.
+template <class T>
+struct WideSample {
+  Int<T> low, high, inside;
+  Real<T> fraction;
+};
+
+template <class T>
+DCN_HD WideSample<T> wide_sample(Real<T> first, T step, int sample, int size) {
+  const T last = static_cast<T>(size - 1);
+  const Real<T> zero = {};
+  const Real<T> position = first + static_cast<T>(sample) * step;
+  const Int<T> inside = (position >= T(-0.5)) & (position <= last + T(0.5));  // false for NaN
+  Real<T> clamped = inside ? position : zero;
+  clamped = clamped < zero ? zero : clamped;
+  clamped = clamped > last ? zero + last : clamped;
+  const Int<T> low = __builtin_convertvector(clamped, Int<T>);
+  const Real<T> fraction = clamped - __builtin_convertvector(low, Real<T>);
+  return {low, low - (fraction > zero), inside, fraction};
+}
+
+template <class T>
+struct WideCorners {
+  Real<T> v00, v01, v10, v11;
+};
+
+// f(corners, fraction_y, fraction_x, inside) for every sample; where a lane is not inside, its corners are some
+// element of its plane.
 template <class T, class F>
-DCN_HD void for_each_lane_sample(const Lanes<T>& lanes, const DeformPsroiShape& s, const RoiContext<T>& c, F f) {
-  constexpr int COUNT = Lanes<T>::COUNT;
-  alignas(64) T fraction_y[COUNT];
-  alignas(64) int top[COUNT], bottom[COUNT], inside_y[COUNT];
-  const T* image = c.image;
+DCN_HD void for_each_wide_sample(const Lanes<T>& lanes, const DeformPsroiShape& s, const RoiContext<T>& c, F f) {
   for (int iy = 0; iy < s.samples; ++iy) {
-    for (int lane = 0; lane < COUNT; ++lane) {
-      const AxisSample<T> y = axis_sample(BinAxis<T>{lanes.first_y[lane], c.step_y}, T(iy), s.height);
-      top[lane] = lanes.plane[lane] + y.low * s.width;
-      bottom[lane] = lanes.plane[lane] + y.high * s.width;
-      fraction_y[lane] = y.fraction;
-      inside_y[lane] = y.inside ? 1 : 0;
-    }
+    const WideSample<T> y = wide_sample<T>(lanes.first_y, c.step_y, iy, s.height);
+    const Int<T> top = lanes.plane + y.low * s.width, bottom = lanes.plane + y.high * s.width;
     for (int ix = 0; ix < s.samples; ++ix) {
-      for (int lane = 0; lane < COUNT; ++lane) {
-        const AxisSample<T> x = axis_sample(BinAxis<T>{lanes.first_x[lane], c.step_x}, T(ix), s.width);
-        const FourCorners<T> v = {image[top[lane] + x.low], image[top[lane] + x.high], image[bottom[lane] + x.low],
-                              image[bottom[lane] + x.high]};
-        f(lane, v, fraction_y[lane], x.fraction, inside_y[lane] & (x.inside ? 1 : 0));
-      }
+      const WideSample<T> x = wide_sample<T>(lanes.first_x, c.step_x, ix, s.width);
+      const WideCorners<T> v = {gather(c.image, top + x.low), gather(c.image, top + x.high),
+                                gather(c.image, bottom + x.low), gather(c.image, bottom + x.high)};
+      f(v, y.fraction, x.fraction, y.inside & x.inside);
     }
   }
 }
 
 template <class T>
-DCN_HD void pool_lanes(const Lanes<T>& lanes, const DeformPsroiShape& s, const RoiContext<T>& c, T* result) {
-  constexpr int COUNT = Lanes<T>::COUNT;
-  alignas(64) T sum[COUNT] = {};
-  alignas(64) int count[COUNT] = {};
-  for_each_lane_sample(lanes, s, c,
-                       [&](int lane, FourCorners<T> v, T fraction_y, T fraction_x, int inside)
-                           __attribute__((always_inline)) {
-                             const T value = interpolate(v, corner_weights(fraction_y, fraction_x));
-                             sum[lane] = total(sum[lane], inside ? value : T(0));
-                             count[lane] += inside;
-                           });
-  for (int lane = 0; lane < COUNT; ++lane) {
-    result[lane] = count[lane] ? sum[lane] / static_cast<T>(count[lane]) : T(0);
-  }
+DCN_HD Real<T> pooled_lanes(const Lanes<T>& lanes, const DeformPsroiShape& s, const RoiContext<T>& c) {
+  const Real<T> zero = {};
+  Real<T> sum = {};
+  Int<T> count = {};
+  for_each_wide_sample(
+      lanes, s, c,
+      [&](WideCorners<T> v, Real<T> fraction_y, Real<T> fraction_x, Int<T> inside) __attribute__((always_inline)) {
+        const Real<T> left = T(1) - fraction_x, upper = T(1) - fraction_y;
+        const Real<T> value = left * upper * v.v00 + left * fraction_y * v.v10 + fraction_x * upper * v.v01 +
+                              fraction_x * fraction_y * v.v11;
+        sum += inside ? value : zero;
+        count -= inside;
+      });
+  const Real<T> divisor = __builtin_convertvector(count, Real<T>);
+  return count > 0 ? sum / divisor : zero;
 }
 
 // Slope of each lane's mean per feature pixel of shift, and how many samples it has.
 template <class T>
-struct LaneSlopes {
-  alignas(64) T y[Lanes<T>::COUNT] = {}, x[Lanes<T>::COUNT] = {};
-  alignas(64) int count[Lanes<T>::COUNT] = {};
+struct WideSlopes {
+  Real<T> y, x;
+  Int<T> count;
 };
 
 template <class T>
-DCN_HD void slope_lanes(const Lanes<T>& lanes, const DeformPsroiShape& s, const RoiContext<T>& c,
-                        LaneSlopes<T>& slopes) {
-  LaneSlopes<T> sum;
-  for_each_lane_sample(lanes, s, c,
-                       [&](int lane, FourCorners<T> v, T fraction_y, T fraction_x, int inside)
-                           __attribute__((always_inline)) {
-                             const T dx = slope_x(v, fraction_y), dy = slope_y(v, fraction_x);
-                             sum.x[lane] = total(sum.x[lane], inside ? dx : T(0));
-                             sum.y[lane] = total(sum.y[lane], inside ? dy : T(0));
-                             sum.count[lane] += inside;
-                           });
-  for (int lane = 0; lane < Lanes<T>::COUNT; ++lane) {
-    const T count = sum.count[lane] ? static_cast<T>(sum.count[lane]) : T(1);
-    slopes.y[lane] = sum.y[lane] / count;
-    slopes.x[lane] = sum.x[lane] / count;
-    slopes.count[lane] = sum.count[lane];
-  }
+DCN_HD WideSlopes<T> slope_lanes(const Lanes<T>& lanes, const DeformPsroiShape& s, const RoiContext<T>& c) {
+  const Real<T> zero = {};
+  WideSlopes<T> sum = {};
+  for_each_wide_sample(
+      lanes, s, c,
+      [&](WideCorners<T> v, Real<T> fraction_y, Real<T> fraction_x, Int<T> inside) __attribute__((always_inline)) {
+        const Real<T> dx = (v.v11 - v.v10) * fraction_y + (v.v01 - v.v00) * (T(1) - fraction_y);
+        const Real<T> dy = (v.v11 - v.v01) * fraction_x + (v.v10 - v.v00) * (T(1) - fraction_x);
+        sum.x += inside ? dx : zero;
+        sum.y += inside ? dy : zero;
+        sum.count -= inside;
+      });
+  const Real<T> divisor = __builtin_convertvector(sum.count, Real<T>);
+  return {sum.count > 0 ? sum.y / divisor : zero, sum.count > 0 ? sum.x / divisor : zero, sum.count};
 }
 
 template <class T>
 void forward(const DeformPsroiArrays<T>& a, int64_t begin, int64_t end) {
   const DeformPsroiShape& s = a.shape;
   const int64_t bins = static_cast<int64_t>(s.pooled) * s.pooled;
-  Lanes<T> lanes;
-  alignas(64) T result[Lanes<T>::COUNT];
   for (int64_t row = begin; row < end;) {
     const int64_t roi = row / s.output_dim, roi_end = (roi + 1) * s.output_dim < end ? (roi + 1) * s.output_dim : end;
     const int64_t first = (row - roi * s.output_dim) * bins, last = (roi_end - roi * s.output_dim) * bins;
@@ -155,9 +182,9 @@ void forward(const DeformPsroiArrays<T>& a, int64_t begin, int64_t end) {
     }
     const RoiContext<T> context = roi_context(a, roi, image);
     for (int64_t i = first; i < last; i += Lanes<T>::COUNT) {
-      fill_lanes(lanes, a, context, i, last);
-      pool_lanes(lanes, s, context, result);
-      for (int64_t lane = 0; lane < Lanes<T>::COUNT && i + lane < last; ++lane) output[i + lane] = result[lane];
+      const Real<T> result = pooled_lanes(lanes_of(a, context, i, last), s, context);
+      const int64_t count = last - i < Lanes<T>::COUNT ? last - i : Lanes<T>::COUNT;
+      for (int64_t lane = 0; lane < count; ++lane) output[i + lane] = result[lane];
     }
   }
 }
@@ -168,20 +195,19 @@ void grad_offset(const DeformPsroiArrays<T>& a, int64_t begin, int64_t end) {
   const int64_t bins = static_cast<int64_t>(s.pooled) * s.pooled;
   const int64_t bins_per_class = s.output_dim / s.num_classes * bins;
   const int part_size = s.part * s.part;
-  Lanes<T> lanes;
-  LaneSlopes<T> slopes;
   for (int64_t row = begin; row < end; ++row) {
     const int64_t roi = row / s.num_classes, first = row % s.num_classes * bins_per_class;
+    const int64_t last = first + bins_per_class;
     const int image = roi_image(a.rois + roi * 5, s.num_images);
     if (image < 0) continue;  // grad_offset is zeroed beforehand
     const T* grad = a.output + roi * s.output_dim * bins;
     T* grad_offset = a.grad_offset + roi * s.num_classes * 2 * part_size;
     const RoiContext<T> context = roi_context(a, roi, image);
     const T per_y = product(context.roi.y.extent, a.trans_std), per_x = product(context.roi.x.extent, a.trans_std);
-    for (int64_t i = first; i < first + bins_per_class; i += Lanes<T>::COUNT) {
-      fill_lanes(lanes, a, context, i, first + bins_per_class);
-      slope_lanes(lanes, s, context, slopes);
-      for (int64_t lane = 0; lane < Lanes<T>::COUNT && i + lane < first + bins_per_class; ++lane) {
+    for (int64_t i = first; i < last; i += Lanes<T>::COUNT) {
+      const Lanes<T> lanes = lanes_of(a, context, i, last);
+      const WideSlopes<T> slopes = slope_lanes(lanes, s, context);
+      for (int64_t lane = 0; lane < Lanes<T>::COUNT && i + lane < last; ++lane) {
         if (slopes.count[lane] == 0) continue;  // no gradient, whatever comes from above, NaN included
         T* x = grad_offset + lanes.part[lane];
         x[0] += slopes.x[lane] * per_x * grad[i + lane];

@@ -1,0 +1,153 @@
+// deform_psroi_pool in plain loops over core's functions: the gradient of the input, which scatters, and what the
+// vector kernels are tested against.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "cpu/deform_psroi_pool.h"
+
+namespace dcn::cpu {
+
+// Bin (row, column) of `channel` on both axes, moved by its offset.
+template <class T>
+std::pair<BinAxis<T>, BinAxis<T>> bin_of(const DeformPsroiArrays<T>& a, const DeformPsroiRoi<T>& window, int64_t roi,
+                                         int channel, int row, int column) {
+  const DeformPsroiShape& s = a.shape;
+  T shift_y = 0, shift_x = 0;
+  if (a.offset) {
+    const int64_t part_size = static_cast<int64_t>(s.part) * s.part;
+    const int64_t offset_class = channel / (s.output_dim / s.num_classes);
+    const T* x = a.offset + (roi * s.num_classes + offset_class) * 2 * part_size + a.part_cells[row] * s.part +
+                 a.part_cells[column];
+    shift_x = product(x[0], a.trans_std);
+    shift_y = product(x[part_size], a.trans_std);
+  }
+  const T pooled = static_cast<T>(s.pooled), samples = static_cast<T>(s.samples);
+  return {bin_axis(window.y, static_cast<T>(row), pooled, samples, shift_y),
+          bin_axis(window.x, static_cast<T>(column), pooled, samples, shift_x)};
+}
+
+// Output rows [begin, end) of (RoI, output channel).
+template <class T>
+void deform_psroi_forward_plain(const DeformPsroiArrays<T>& a, int64_t begin, int64_t end) {
+  const DeformPsroiShape& s = a.shape;
+  const int64_t plane_size = static_cast<int64_t>(s.height) * s.width;
+  for (int64_t unit = begin; unit < end; ++unit) {
+    const int64_t roi = unit / s.output_dim;
+    const int channel = static_cast<int>(unit % s.output_dim), image = roi_image(a.rois + roi * 5, s.num_images);
+    const DeformPsroiRoi<T> window = deform_psroi_roi(a.rois + roi * 5, a.spatial_scale);
+    for (int row = 0; row < s.pooled; ++row) {
+      for (int column = 0; column < s.pooled; ++column) {
+        T& output = a.output[(unit * s.pooled + row) * s.pooled + column];
+        output = T(0);
+        if (image < 0) continue;
+        const int64_t cell = (static_cast<int64_t>(channel) * s.group + a.group_cells[row]) * s.group;
+        const T* plane = a.input + (static_cast<int64_t>(image) * s.channels + cell + a.group_cells[column]) * plane_size;
+        const auto [y_axis, x_axis] = bin_of(a, window, roi, channel, row, column);
+        output = pool_bin(plane, y_axis, x_axis, s.samples, s.height, s.width);
+      }
+    }
+  }
+}
+
+// grad_offset for rows [begin, end) of (RoI, offset class).
+template <class T>
+void deform_psroi_grad_offset_plain(const DeformPsroiArrays<T>& a, int64_t begin, int64_t end) {
+  const DeformPsroiShape& s = a.shape;
+  const int64_t plane_size = static_cast<int64_t>(s.height) * s.width, part_size = static_cast<int64_t>(s.part) * s.part;
+  const int channels_per_class = s.output_dim / s.num_classes;
+  for (int64_t unit = begin; unit < end; ++unit) {
+    const int64_t roi = unit / s.num_classes;
+    const int image = roi_image(a.rois + roi * 5, s.num_images);
+    if (image < 0) continue;
+    const DeformPsroiRoi<T> window = deform_psroi_roi(a.rois + roi * 5, a.spatial_scale);
+    const T per_y = product(window.y.extent, a.trans_std), per_x = product(window.x.extent, a.trans_std);
+    const int first_channel = static_cast<int>(unit % s.num_classes) * channels_per_class;
+    for (int channel = first_channel; channel < first_channel + channels_per_class; ++channel) {
+      for (int row = 0; row < s.pooled; ++row) {
+        for (int column = 0; column < s.pooled; ++column) {
+          const int64_t cell = (static_cast<int64_t>(channel) * s.group + a.group_cells[row]) * s.group;
+          const T* plane =
+              a.input + (static_cast<int64_t>(image) * s.channels + cell + a.group_cells[column]) * plane_size;
+          const auto [y_axis, x_axis] = bin_of(a, window, roi, channel, row, column);
+          T sum_y = 0, sum_x = 0;
+          int count = 0;
+          for_each_sample(y_axis, x_axis, s.samples, s.height, s.width, [&](AxisSample<T> y, AxisSample<T> x) {
+            const FourCorners<T> v = load_corners(plane, s.width, y, x);
+            sum_x = total(sum_x, slope_x(v, y.fraction));
+            sum_y = total(sum_y, slope_y(v, x.fraction));
+            ++count;
+          });
+          if (count == 0) continue;
+          const T upstream = a.output[((roi * s.output_dim + channel) * s.pooled + row) * s.pooled + column];
+          T* x = a.grad_offset + unit * 2 * part_size + a.part_cells[row] * s.part + a.part_cells[column];
+          x[0] += sum_x / static_cast<T>(count) * per_x * upstream;
+          x[part_size] += sum_y / static_cast<T>(count) * per_y * upstream;
+        }
+      }
+    }
+  }
+}
+
+// The samples of one axis of a bin that fall inside, in order.
+template <class T>
+struct InsideSamples {
+  std::vector<AxisSample<T>> samples;
+  int count = 0;
+
+  explicit InsideSamples(int most) : samples(most) {}
+
+  void fill(BinAxis<T> bin, int number, int size) {
+    count = 0;
+    for (int i = 0; i < number; ++i) {
+      const AxisSample<T> sample = axis_sample(bin, static_cast<T>(i), size);
+      if (sample.inside) samples[count++] = sample;
+    }
+  }
+};
+
+// Adds to the planes (channel, group row) in [begin, end): no other thread touches them, and each sees the RoIs in
+// order, so the result does not depend on the number of threads.
+template <class T>
+void deform_psroi_grad_input(const DeformPsroiArrays<T>& a, int64_t begin, int64_t end) {
+  const DeformPsroiShape& s = a.shape;
+  const int64_t plane_size = static_cast<int64_t>(s.height) * s.width;
+  InsideSamples<T> ys(s.samples), xs(s.samples);
+  for (int64_t roi = 0; roi < s.num_rois; ++roi) {
+    const int image = roi_image(a.rois + roi * 5, s.num_images);
+    if (image < 0) continue;
+    const DeformPsroiRoi<T> window = deform_psroi_roi(a.rois + roi * 5, a.spatial_scale);
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int channel = static_cast<int>(unit / s.group);
+      T* planes = a.grad_input + (image * static_cast<int64_t>(s.channels) + unit * s.group) * plane_size;
+      for (int row = 0; row < s.pooled; ++row) {
+        if (a.group_cells[row] != unit % s.group) continue;
+        for (int column = 0; column < s.pooled; ++column) {
+          const auto [y_axis, x_axis] = bin_of(a, window, roi, channel, row, column);
+          ys.fill(y_axis, s.samples, s.height);
+          xs.fill(x_axis, s.samples, s.width);
+          if (ys.count == 0 || xs.count == 0) continue;
+          const T grad = a.output[((roi * s.output_dim + channel) * s.pooled + row) * s.pooled + column] /
+                         static_cast<T>(ys.count * xs.count);
+          T* plane = planes + a.group_cells[column] * plane_size;
+          for (int iy = 0; iy < ys.count; ++iy) {
+            const AxisSample<T> y = ys.samples[iy];
+            T* top = plane + y.low * s.width;
+            T* bottom = plane + y.high * s.width;
+            for (int ix = 0; ix < xs.count; ++ix) {
+              const AxisSample<T> x = xs.samples[ix];
+              const FourCorners<T> w = corner_weights(y.fraction, x.fraction);
+              top[x.low] += w.v00 * grad;
+              bottom[x.low] += w.v10 * grad;
+              top[x.high] += w.v01 * grad;
+              bottom[x.high] += w.v11 * grad;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace dcn::cpu
