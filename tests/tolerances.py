@@ -26,3 +26,8 @@ FOLDED_PROBABILITY = 1e-4
 
 # How many standard errors the spread of randomly initialised weights may lie from the wanted one.
 STANDARD_ERRORS = 5
+# deform_conv2d on one instruction set or number of threads against another: sums of up to a few thousand terms in
+# another order, in multiples of eps of the type.
+DEFORM_CONV_ISA = 64
+# Zero offsets against PyTorch's own convolution, as a share of the output's scale: another order of the same sums.
+ZERO_OFFSETS_ARE_CONV2D = 1e-5

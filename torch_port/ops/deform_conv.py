@@ -159,3 +159,5 @@ register_autograd_kernel("deform_conv2d", autograd_kernel)
 register_autograd_kernel("deform_conv2d_backward", backward_autograd_kernel)
 register_vmap_by_loop("deform_conv2d")
 register_vmap_by_loop("deform_conv2d_backward")
+# Under autocast on the CPU the arithmetic stays in float32: there is no low-precision kernel to gain from.
+torch.library.register_autocast("dcn::deform_conv2d", "cpu", torch.float32, lib=LIBRARY)

@@ -62,7 +62,7 @@ def register_vmap_by_loop(name: str) -> None:
         operator = getattr(torch.ops.dcn, name)
         results = []
         for i in range(info.batch_size):
-            slices = [a if dim is None else a.select(dim, i) for a, dim in zip(args, in_dims, strict=True)]
+            slices = [a.select(dim, i) if isinstance(dim, int) else a for a, dim in zip(args, in_dims, strict=True)]
             results.append(operator(*slices, **kwargs))
         if isinstance(results[0], tuple):
             stacked = tuple(torch.stack(parts) for parts in zip(*results, strict=True))

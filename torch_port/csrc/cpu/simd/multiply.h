@@ -7,7 +7,8 @@ namespace dcn::cpu::DCN_ISA {
 
 // Rows of the micro-kernel: 6 rows of PER_PANEL registers leave room for a row of B and a broadcast element of A.
 constexpr int ROWS = 6;
-// Depth of one pass: a panel of B of that depth stays in the first-level cache for all rows of A.
+// Depth of one pass: a panel of B of that depth stays in the first-level cache for all rows of A. Each pass sums from
+// zero, which also keeps rounding small: a sum of sums instead of one long one.
 constexpr int64_t DEPTH = 128;
 
 // A is read at a[i * row + k * step], so the same kernel multiplies by a transposed matrix.
@@ -24,7 +25,7 @@ DCN_INLINE void multiply_block(int64_t depth, LeftMatrix<T> a, const T* b, int64
 #pragma GCC unroll 8
   for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) sum[i][j] = V::load(c + i * ldc + j * V::LANES);
+    for (int j = 0; j < NV; ++j) sum[i][j] = V::all(T(0));
   }
   const T* left = a.data;
   for (int64_t k = 0; k < depth; ++k) {
@@ -43,7 +44,10 @@ DCN_INLINE void multiply_block(int64_t depth, LeftMatrix<T> a, const T* b, int64
 #pragma GCC unroll 8
   for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) V::store(c + i * ldc + j * V::LANES, sum[i][j]);
+    for (int j = 0; j < NV; ++j) {
+      T* target = c + i * ldc + j * V::LANES;
+      V::store(target, V::add(V::load(target), sum[i][j]));
+    }
   }
 }
 

@@ -26,6 +26,7 @@ struct Vec<float> {
   DCN_INLINE Vec all(float x) { return {_mm512_set1_ps(x)}; }
   DCN_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   DCN_INLINE Vec mul(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
+  DCN_INLINE Vec add(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
   DCN_INLINE Vec sub(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
   DCN_INLINE float sum(Vec a) { return _mm512_reduce_add_ps(a.v); }
   DCN_INLINE void store(float* p, Vec a) { _mm512_storeu_ps(p, a.v); }
@@ -39,6 +40,7 @@ struct Vec<double> {
   DCN_INLINE Vec all(double x) { return {_mm512_set1_pd(x)}; }
   DCN_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
   DCN_INLINE Vec mul(Vec a, Vec b) { return {_mm512_mul_pd(a.v, b.v)}; }
+  DCN_INLINE Vec add(Vec a, Vec b) { return {_mm512_add_pd(a.v, b.v)}; }
   DCN_INLINE Vec sub(Vec a, Vec b) { return {_mm512_sub_pd(a.v, b.v)}; }
   DCN_INLINE double sum(Vec a) { return _mm512_reduce_add_pd(a.v); }
   DCN_INLINE void store(double* p, Vec a) { _mm512_storeu_pd(p, a.v); }
@@ -54,6 +56,7 @@ struct Vec<float> {
   DCN_INLINE Vec all(float x) { return {_mm256_set1_ps(x)}; }
   DCN_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
   DCN_INLINE Vec mul(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
+  DCN_INLINE Vec add(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
   DCN_INLINE Vec sub(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
   DCN_INLINE float sum(Vec a) {
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
@@ -71,6 +74,7 @@ struct Vec<double> {
   DCN_INLINE Vec all(double x) { return {_mm256_set1_pd(x)}; }
   DCN_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
   DCN_INLINE Vec mul(Vec a, Vec b) { return {_mm256_mul_pd(a.v, b.v)}; }
+  DCN_INLINE Vec add(Vec a, Vec b) { return {_mm256_add_pd(a.v, b.v)}; }
   DCN_INLINE Vec sub(Vec a, Vec b) { return {_mm256_sub_pd(a.v, b.v)}; }
   DCN_INLINE double sum(Vec a) {
     const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
@@ -91,6 +95,7 @@ struct Vec {
   DCN_INLINE Vec all(T x) { return {Register{} + x}; }
   DCN_INLINE Vec fma(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }
   DCN_INLINE Vec mul(Vec a, Vec b) { return {a.v * b.v}; }
+  DCN_INLINE Vec add(Vec a, Vec b) { return {a.v + b.v}; }
   DCN_INLINE Vec sub(Vec a, Vec b) { return {a.v - b.v}; }
   DCN_INLINE T sum(Vec a) {
     T total = a.v[0];
