@@ -26,6 +26,7 @@ FOLDED_PROBABILITY = 1e-4
 
 # How many standard errors the spread of randomly initialised weights may lie from the wanted one.
 STANDARD_ERRORS = 5
+
 # deform_conv2d on one instruction set or number of threads against another: sums of up to a few thousand terms in
 # another order, in multiples of eps of the type.
 DEFORM_CONV_ISA = 64
