@@ -35,6 +35,7 @@ class NetworkSpec:
     anchor_scales: tuple[float, ...]
     anchor_ratios: tuple[float, ...]
     feature_stride: int
+    offset_dilation: int | None = None  # of the offset convolutions' taps; None: as the convolution they serve
 
     @property
     def num_anchors(self) -> int:
@@ -79,6 +80,7 @@ class NetworkSpec:
             anchor_scales=tuple(network.ANCHOR_SCALES),
             anchor_ratios=tuple(network.ANCHOR_RATIOS),
             feature_stride=network.RPN_FEAT_STRIDE,
+            offset_dilation=1 if cfg.symbol == "deform_conv_demo" else None,
         )
         if len(spec.units) != 4 or min(spec.units) < 1:
             raise InputError(f"config: network.UNITS: expected four counts of at least 1, got {list(spec.units)}")

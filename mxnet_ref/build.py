@@ -1,5 +1,6 @@
 """From a configuration to a graph of the original."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,12 @@ from dcn_tasks.errors import InputError
 from dcn_tasks.network import NetworkSpec
 from mxnet_ref.backbone import resnet
 from mxnet_ref.heads import rfcn_test, rfcn_train, rpn_test, rpn_train
+from mxnet_ref.trace import Names, NetworkSymbol
+
+OFFSET_OUTPUTS = {  # what the original's demos draw
+    "deform_conv_demo": ("res5a_branch2b_offset", "res5b_branch2b_offset", "res5c_branch2b_offset"),
+    "deform_psroi_demo": ("rfcn_cls_offset",),
+}
 
 
 def build_symbol(
@@ -24,18 +31,33 @@ def build_symbol(
             detection (inputs data, im_info).
         dtype: "float64" swaps SoftmaxActivation, which has no float64, for softmax(axis=1).
         overrides: configuration keys, GROUP__KEY for a key of a group.
-    Returns: mx.sym.Symbol; automatic names count from 0 in each graph.
+    Returns: mx.sym.Symbol with automatic names counted from 0. Outputs in training: rpn_cls_prob, rpn_bbox_loss,
+        cls_prob_reshape, bbox_loss_reshape, blockgrad0; in detection: rois, cls_prob_reshape, bbox_pred_reshape, and in
+        the demos' graphs the offsets they draw before these.
     Raises: InputError for an unknown configuration, key or network.
     """
     if dtype not in ("float32", "float64"):
         raise InputError(f"build_symbol: dtype: expected float32 or float64, got {dtype!r}")
     cfg = load_config(config, **overrides)
     spec = NetworkSpec.from_config(cfg)
-    with mx.name.NameManager():
+    with Names() as names:
         data, im_info = mx.sym.Variable("data"), mx.sym.Variable("im_info")
         gt_boxes = mx.sym.Variable("gt_boxes") if is_train else None
         backbone = resnet(data, spec)
         if is_train:
             rpn = rpn_train(backbone.res4, im_info, spec, cfg, dtype)
-            return rfcn_train(backbone.res5, rpn, gt_boxes, spec, cfg)
-        return rfcn_test(backbone.res5, rpn_test(backbone.res4, im_info, spec, cfg, dtype), spec, cfg, dtype)
+            outputs = rfcn_train(backbone.res5, rpn, gt_boxes, spec, cfg)
+        else:
+            rpn = rpn_test(backbone.res4, im_info, spec, cfg, dtype)
+            outputs = rfcn_test(backbone.res5, rpn, spec, cfg, dtype)
+    drawn = () if is_train else OFFSET_OUTPUTS.get(cfg.symbol, ())
+    return as_network(outputs, names.given, drawn)
+
+
+def as_network(outputs: mx.sym.Symbol, names: list[str], drawn: Sequence[str]) -> NetworkSymbol:
+    """The graph with the order of its nodes' making, and with the drawn nodes as outputs in front of its own."""
+    internals = outputs.get_internals() if drawn else outputs
+    heads = [*(internals[f"{name}_output"] for name in drawn), *outputs]
+    network = mx.sym.Group(heads, create_fn=NetworkSymbol)
+    network.names_in_order = tuple(names)
+    return network

@@ -60,7 +60,7 @@ class Detector:
         for name, value in inputs.items():
             self.executor.arg_dict[name][:] = value
         set_draws(Draws(0, 0))
-        rois, cls_prob, bbox_pred = run(self.executor)
+        rois, cls_prob, bbox_pred = run(self.executor)[-3:]  # the demos' graphs put offsets before them
         return RawOutputs(rois, cls_prob[0], bbox_pred[0], inputs)
 
     def __call__(self, image: np.ndarray, *, score_thresh: float = 1e-3) -> tuple[Detections, RawOutputs]:

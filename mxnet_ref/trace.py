@@ -35,15 +35,49 @@ AUTOMATIC_NAMES = {"_minus": "sub", "_mul": "mul", "_plus": "add"}
 LEFT_OUT = {"cfg"}  # settings of the original's Python operators, pickled there and JSON here
 
 
+class NetworkSymbol(mx.sym.Symbol):
+    """A graph that remembers the names of its nodes in the order of their making, which MXNet does not keep."""
+
+    __slots__ = ("names_in_order",)
+
+
+class Names(mx.name.NameManager):
+    """Counts automatic names from 0 and writes down every name given."""
+
+    def __init__(self):
+        super().__init__()
+        self.given: list[str] = []
+
+    def get(self, name, hint):
+        self.given.append(super().get(name, hint))
+        return self.given[-1]
+
+
 def trace(symbol: mx.sym.Symbol) -> list[str]:
-    """The operators of a graph in topological order, as `Op | name | inputs | attrs`.
+    """The operators of a graph as `Op | name | inputs | attrs`, in the order of their making where the graph comes from
+    `build_symbol`, else in MXNet's topological order.
 
     Inputs are node names, `name[k]` for output k of a node that has several; parameters that MXNet made by itself are
     not shown. Attributes are sorted by name. Variables have no line.
     """
     nodes = json.loads(symbol.tojson())["nodes"]
     with_several_outputs = {source for node in nodes for source, output, *_ in node["inputs"] if output > 0}
-    return [line(node, nodes, with_several_outputs) for node in nodes if node["op"] != "null"]
+    operators = [node for node in nodes if node["op"] != "null"]
+    return [line(node, nodes, with_several_outputs) for node in in_order_of_making(operators, symbol)]
+
+
+def in_order_of_making(operators: list[dict], symbol: mx.sym.Symbol) -> list[dict]:
+    """Nodes sorted as they were made; of several with one name, the first made comes first in both orders."""
+    made = getattr(symbol, "names_in_order", ())
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(made):
+        places.setdefault(name, []).append(place)
+    if any(node["name"] not in places for node in operators):
+        return operators
+    return [
+        node
+        for _, node in sorted(((places[node["name"]].pop(0), node) for node in operators), key=lambda pair: pair[0])
+    ]
 
 
 def line(node: dict, nodes: list[dict], with_several_outputs: set[int]) -> str:

@@ -75,11 +75,12 @@ def middle_convolution(
         return mx.sym.Convolution(
             name=name, data=x, num_filter=width, pad=reach, kernel=(3, 3), stride=(1, 1), no_bias=True, **dilated
         )
-    dilated = {"dilate": reach} if dilation > 1 else {}
+    near = spec.offset_dilation or dilation
     offset = mx.sym.Convolution(
-        name=f"{name}_offset", data=x, num_filter=2 * 9 * spec.num_deformable_group, pad=reach, kernel=(3, 3), stride=(1, 1),
-        cudnn_off=True, **dilated
+        name=f"{name}_offset", data=x, num_filter=2 * 9 * spec.num_deformable_group, pad=(near, near), kernel=(3, 3),
+        stride=(1, 1), cudnn_off=True, **({"dilate": (near, near)} if near > 1 else {})
     )  # fmt: skip
+    dilated = {"dilate": reach} if dilation > 1 else {}
     return mx.contrib.sym.DeformableConvolution(
         name=name, data=x, offset=offset, num_filter=width, pad=reach, kernel=(3, 3),
         num_deformable_group=spec.num_deformable_group, stride=(1, 1), no_bias=True, **dilated

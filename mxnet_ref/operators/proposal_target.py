@@ -19,12 +19,6 @@ class ProposalTarget(GuardedOp):
     def compute(self, inputs):
         rois, gt_boxes = inputs
         found = sample_rois(rois, gt_boxes, draws=current_draws(), **self.prop.settings)
-        expected = self.prop.count(len(rois), len(gt_boxes))
-        if len(found.rois) != expected:
-            raise ValueError(
-                f"proposal_target: expected {expected} RoIs, sampled {len(found.rois)}: with BATCH_ROIS -1, FG_THRESH must "
-                "equal BG_THRESH_HI and BG_THRESH_LO be 0, so that every RoI is kept"
-            )
         return found.rois, found.labels, found.bbox_targets, found.bbox_weights
 
 
@@ -60,12 +54,9 @@ class ProposalTargetProp(mx.operator.CustomOpProp):
     def list_outputs(self):
         return ["rois_output", "label", "bbox_target", "bbox_weight"]
 
-    def count(self, num_rois: int, num_truths: int) -> int:
-        """RoIs that come out."""
-        return num_rois + num_truths if self.settings["batch_rois"] == -1 else self.settings["batch_rois"]
-
     def infer_shape(self, in_shape):
-        count = self.count(in_shape[0][0], in_shape[1][0])
+        count = self.settings["batch_rois"]
+        count = in_shape[0][0] + in_shape[1][0] if count == -1 else count
         width = 4 * self.settings["num_reg_classes"]
         return in_shape, [[count, 5], [count], [count, width], [count, width]], []
 

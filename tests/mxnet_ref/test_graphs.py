@@ -20,9 +20,9 @@ def normalised(line: str) -> str:
     return f"{op} | {name} | {inputs} | {', '.join(sorted(pairs))}".rstrip()
 
 
-def operators(path: Path) -> set[str]:
+def operators(path: Path) -> list[str]:
     lines = path.read_text().splitlines()
-    return {normalised(line) for line in lines if line and not line.startswith(("Variable", "Group"))}
+    return [normalised(line) for line in lines if line and not line.startswith(("Variable", "Group"))]
 
 
 @pytest.fixture
@@ -34,14 +34,33 @@ def build():
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_training_graph_equals_the_committed_trace(build, name):
-    assert set(build(GRAPHS[name], True)) == set((TRACES / f"{name}.txt").read_text().splitlines())
+    assert build(GRAPHS[name], True) == (TRACES / f"{name}.txt").read_text().splitlines()
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_test_graph_equals_the_committed_trace(build, name):
+    trace = TRACES / f"{name.replace('train', 'test')}.txt"
+    assert build(GRAPHS[name], False) == trace.read_text().splitlines()
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_training_graph_equals_the_original(build, spec_folder, name):
-    lines = build(GRAPHS[name], True)
-    assert set(lines) == operators(spec_folder / "layers" / f"{name}.txt")
-    assert len(lines) == len(set(lines))
+    assert build(GRAPHS[name], True) == operators(spec_folder / "layers" / f"{name}.txt")
+
+
+def test_a_graph_read_from_a_file_has_the_same_nodes_in_topological_order(build):
+    import mxnet as mx
+
+    import mxnet_ref
+
+    symbol = mxnet_ref.build_symbol(GRAPHS["rfcn_dcn_train"], True)
+    lines = mxnet_ref.trace(mx.sym.load_json(symbol.tojson()))
+    assert sorted(lines) == sorted(mxnet_ref.trace(symbol))
+    assert lines != mxnet_ref.trace(symbol)
+    names = [line.split(" | ")[1] for line in lines]
+    for line in lines:
+        for source in re.findall(r"=([\w.]+)", line.split(" | ")[2]):
+            assert source not in names or names.index(source) < names.index(line.split(" | ")[1])
 
 
 def test_building_twice_counts_automatic_names_from_zero(build):
@@ -76,3 +95,63 @@ def test_variants_are_arguments(build):
     assert sum(line.startswith("DeformableConvolution") for line in lines) == 1
     assert any(line.startswith("DeformableConvolution | res4f_branch2b |") for line in lines)
     assert not any("res4b1_" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs", "line"),
+    [
+        (
+            "deform_conv_demo",
+            ["res5a_branch2b_offset_output", "res5b_branch2b_offset_output", "res5c_branch2b_offset_output"],
+            "Convolution | res5c_branch2b_offset | data=res5c_branch2a_relu | cudnn_off=True, kernel=(3, 3), "
+            "num_filter=18, pad=(1, 1), stride=(1, 1)",
+        ),
+        (
+            "deform_psroi_demo",
+            ["rfcn_cls_offset_output"],
+            "DeformablePSROIPooling | rfcn_bbox_offset | data=rfcn_bbox_offset_t, rois=rois | group_size=3, no_trans=True, "
+            "output_dim=2, part_size=3, pooled_size=3, sample_per_part=4, spatial_scale=0.0625",
+        ),
+    ],
+)
+def test_demo_graphs_hand_out_the_offsets_they_draw(name, outputs, line):
+    import mxnet_ref
+
+    symbol = mxnet_ref.build_symbol(f"rfcn/{name}", False)
+    assert symbol.list_outputs()[: len(outputs)] == outputs
+    assert symbol.list_outputs()[len(outputs) :] == [
+        "rois_output",
+        "cls_prob_reshape_output",
+        "bbox_pred_reshape_output",
+    ]
+    assert line in mxnet_ref.trace(symbol)
+
+
+def test_without_hard_example_mining_no_label_is_ignored(build):
+    lines = build(GRAPHS["rfcn_train"], True, TRAIN__ENABLE_OHEM=False, TRAIN__BATCH_ROIS=128)
+    assert "SoftmaxOutput | cls_prob | data=cls_score_reshape, label=custom0[1] | normalization=valid" in lines
+    assert any(line.startswith("MakeLoss | bbox_loss |") and line.endswith("grad_scale=0.0078125") for line in lines)
+
+
+@pytest.mark.parametrize("is_train", [True, False])
+def test_cxx_proposal_takes_the_python_operators_place(build, is_train):
+    lines = build(GRAPHS["rfcn_train"], is_train, TRAIN__CXX_PROPOSAL=True, TEST__CXX_PROPOSAL=True)
+    (line,) = [line for line in lines if " | rois | " in line]
+    assert line.startswith("Proposal | rois | cls_prob=")
+    assert "feature_stride=16" in line and "rpn_pre_nms_top_n=6000" in line
+
+
+def test_float64_graph_differs_in_its_softmax_only(build):
+    for is_train in (True, False):
+        plain, wide = build(GRAPHS["rfcn_train"], is_train), build(GRAPHS["rfcn_train"], is_train, dtype="float64")
+        changed = [(old, new) for old, new in zip(plain, wide, strict=True) if old != new]
+        assert len(changed) == (1 if is_train else 2)
+        for old, new in changed:
+            assert old.startswith("SoftmaxActivation |") and new.startswith("softmax |") and new.endswith("axis=1")
+
+
+def test_unknown_override_is_refused_with_the_nearest_key(build):
+    from dcn_tasks.errors import InputError
+
+    with pytest.raises(InputError, match="POOLED_SIZE"):
+        build(GRAPHS["rfcn_train"], True, network__POOLED_SIZES=3)
