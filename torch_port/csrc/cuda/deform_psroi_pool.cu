@@ -92,7 +92,7 @@ std::tuple<Tensor, Tensor> deform_psroi_pool_backward(const Tensor& grad, const 
                                                       double trans_std) {
   const DeformPsroiShape shape =
       checked_shape(input, rois, offset, output_dim, group_size, pooled_size, part_size, sample_per_part);
-  check_grad(NAME, grad, input, rois.size(0), output_dim, pooled_size);
+  check_grad(NAME, grad, input, {rois.size(0), output_dim, pooled_size, pooled_size});
   const Launch launch(input);
   const Operands operands(input, rois, offset);
   const Tensor g = torch::stable::contiguous(grad);

@@ -96,7 +96,7 @@ __global__ void deform_psroi_grad_input_atomic(DeformPsroiArrays<S, T> a, const 
     const T share = static_cast<T>(grad[i]) / static_cast<T>(inside);
     T* plane = grad_input + plane_offset<T>(s, image, at.channel, at.row, at.column);
     for_each_sample(bin.y, bin.x, s.samples, s.height, s.width, [&](AxisSample<T> y, AxisSample<T> x) {
-      const Corners<T> w = corner_weights(y.fraction, x.fraction);
+      const FourCorners<T> w = corner_weights(y.fraction, x.fraction);
       T* top = plane + y.low * s.width;
       T* bottom = plane + y.high * s.width;
       atomicAdd(top + x.low, w.v00 * share);
@@ -133,7 +133,7 @@ __global__ void deform_psroi_grad_input_ordered(DeformPsroiArrays<S, T> a, const
         const int64_t at = ((roi * s.output_dim + channel) * s.pooled + row) * s.pooled + column;
         const T share = static_cast<T>(grad[at]) / static_cast<T>(inside);
         for_each_sample(bin.y, bin.x, s.samples, s.height, s.width, [&](AxisSample<T> y, AxisSample<T> x) {
-          const Corners<T> w = corner_weights(y.fraction, x.fraction);
+          const FourCorners<T> w = corner_weights(y.fraction, x.fraction);
           if (y.low == py && x.low == px) sum = total(sum, product(w.v00, share));
           if (y.high == py && x.low == px) sum = total(sum, product(w.v10, share));
           if (y.low == py && x.high == px) sum = total(sum, product(w.v01, share));
@@ -170,7 +170,7 @@ __global__ void deform_psroi_grad_offset(DeformPsroiArrays<S, T> a, const S* gra
           T rise_x = 0, rise_y = 0;
           int inside = 0;
           for_each_sample(bin.y, bin.x, s.samples, s.height, s.width, [&](AxisSample<T> y, AxisSample<T> x) {
-            const Corners<T> v = load_corners(plane, s.width, y, x);
+            const FourCorners<T> v = load_corners(plane, s.width, y, x);
             rise_x = total(rise_x, slope_x(v, y.fraction));
             rise_y = total(rise_y, slope_y(v, x.fraction));
             ++inside;

@@ -22,7 +22,9 @@ class Launch {
 
   cudaStream_t stream() const { return stream_; }
 
-  // kernel(arguments...) with at least `count` threads: each kernel loops over its elements with `grid_stride`.
+#if defined(__CUDACC__)
+  // kernel(arguments...) with at least `count` threads: each kernel walks its elements from
+  // first_element() in steps of element_step().
   template <class Kernel, class... Arguments>
   void over(const char* what, int64_t count, Kernel kernel, const Arguments&... arguments) const {
     if (count == 0) return;
@@ -33,6 +35,7 @@ class Launch {
     kernel<<<blocks, THREADS, 0, stream_>>>(arguments...);
     check(cudaGetLastError(), what);
   }
+#endif
 
  private:
   torch::stable::accelerator::DeviceGuard guard_;
@@ -40,7 +43,7 @@ class Launch {
 };
 
 #if defined(__CUDACC__)
-// for (int64_t i : elements of this thread): first() and step() of the loop, in 64 bits.
+// for (int64_t i = first_element(); i < count; i += element_step()): the elements of this thread, in 64 bits.
 __device__ __forceinline__ int64_t first_element() {
   return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
 }

@@ -1,6 +1,8 @@
 // Argument checks that the RoI operators share on CUDA.
 #pragma once
 
+#include <vector>
+
 #include "cuda/arguments.h"
 
 namespace dcn::cuda {
@@ -29,12 +31,14 @@ inline void check_map_and_rois(const char* op, const Tensor& input, const Tensor
   }
 }
 
-inline void check_grad(const char* op, const Tensor& grad, const Tensor& input, int64_t rois, int64_t channels,
-                       int64_t pooled) {
-  if (grad.dim() != 4 || grad.size(0) != rois || grad.size(1) != channels || grad.size(2) != pooled ||
-      grad.size(3) != pooled || grad.scalar_type() != input.scalar_type()) {
-    refuse(op, "grad: expected [", rois, ", ", channels, ", ", pooled, ", ", pooled, "] in ", dtype_text(input),
-           ", got ", shape_text(grad), " in ", dtype_text(grad));
+inline void check_grad(const char* op, const Tensor& grad, const Tensor& input, const std::vector<int64_t>& sizes) {
+  bool fits = grad.dim() == static_cast<int64_t>(sizes.size()) && grad.scalar_type() == input.scalar_type();
+  for (size_t i = 0; fits && i < sizes.size(); ++i) fits = grad.size(static_cast<int64_t>(i)) == sizes[i];
+  if (!fits) {
+    std::ostringstream expected;
+    for (size_t i = 0; i < sizes.size(); ++i) expected << (i ? ", " : "") << sizes[i];
+    refuse(op, "grad: expected [", expected.str(), "] in ", dtype_text(input), ", got ", shape_text(grad), " in ",
+           dtype_text(grad));
   }
   check_device(op, "grad", grad, input);
 }
