@@ -1,0 +1,44 @@
+// What the CUDA kernels of deform_conv2d are handed, and how they find a sample; the arithmetic is core/deform_conv.h,
+// as on the CPU. S: type of the maps; T: float or double, type of coordinates, masks and sums.
+#pragma once
+
+#include "core/deform_conv.h"
+
+namespace dcn::cuda {
+
+// Contiguous arrays. Null: mask and bias where there is none, every gradient that nobody asked for.
+template <class S, class T>
+struct DeformConvArrays {
+  DeformConvShape shape;
+  const S* input;   // [N, C, H, W]
+  const T* offset;  // [N, G*K*2, OH, OW]
+  const T* mask;    // [N, G*K, OH, OW]
+  const S* weight;  // [O, C/groups, K]
+  const S* bias;    // [O]
+  const S* grad;    // [N, O, OH, OW]
+  S* output;        // [N, O, OH, OW]
+  T* grad_input;    // zero-filled: the kernels add to it
+  T* grad_offset;
+  T* grad_mask;
+  T* grad_weight;
+};
+
+// One tap of one output position in one offset group: its cell and its mask.
+template <class T>
+struct Sample {
+  BilinearCell<T> cell;
+  T mask;
+};
+
+template <class Border, class T>
+DCN_HD Sample<T> sample_at(const DeformConvShape& s, const T* offset, const T* mask, int64_t image, int64_t group,
+                           int64_t tap, int64_t position) {
+  const int row = static_cast<int>(position / s.out_width), column = static_cast<int>(position % s.out_width);
+  const int i = static_cast<int>(tap / s.kernel_w), j = static_cast<int>(tap % s.kernel_w);
+  const T* at = offset + offset_index(image, group, tap, position, s.offset_groups, s.taps(), s.positions());
+  const T factor =
+      mask != nullptr ? mask[mask_index(image, group, tap, position, s.offset_groups, s.taps(), s.positions())] : T(1);
+  return {deform_conv_cell<Border>(s, row, column, i, j, at[0], at[s.positions()]), factor};
+}
+
+}  // namespace dcn::cuda

@@ -1,0 +1,41 @@
+// One checked call of deform_conv2d or its backward, handed from cuda/deform_conv.cpp to the kernels.
+#pragma once
+
+#include <optional>
+
+#include "core/deform_conv.h"
+#include "cuda/arguments.h"
+
+namespace dcn::cuda {
+
+enum class Border { clamp, zeros };
+
+// Tensors of the forward pass. offset and mask are contiguous and of the type of sums (float32, or float64 for
+// float64 maps), so that coordinates never lose bits.
+struct DeformConvCall {
+  const char* name;
+  DeformConvShape shape;
+  Border border;
+  Tensor input, offset, weight;
+  std::optional<Tensor> mask, bias;
+};
+
+// Gradients of the type of sums, contiguous, zero-filled; none where nobody asked.
+struct DeformConvGradients {
+  std::optional<Tensor> input, offset, mask, weight;
+};
+
+// Any shape, any of the four types, one thread per result. output: contiguous [N, O, OH, OW].
+void deform_conv_reference_forward(const DeformConvCall& call, Tensor& output);
+void deform_conv_reference_backward(const DeformConvCall& call, const Tensor& grad, DeformConvGradients& gradients);
+
+template <class F>
+inline void with_border(Border border, F f) {
+  if (border == Border::clamp) {
+    f(ClampBorder());
+  } else {
+    f(ZerosBorder());
+  }
+}
+
+}  // namespace dcn::cuda
