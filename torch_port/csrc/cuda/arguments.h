@@ -11,6 +11,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace dcn::cuda {
 
@@ -88,6 +89,13 @@ inline void check_device(const char* op, const char* argument, const Tensor& t, 
   if (!t.is_cuda() || t.get_device() != input.get_device()) {
     refuse(op, argument, ": expected input's device, cuda:", static_cast<int>(input.get_device()), ", got another");
   }
+}
+
+using Sizes = std::vector<int64_t>;
+
+// On the device of `like`, contents undefined.
+inline Tensor uninitialised(const Tensor& like, const Sizes& sizes, ScalarType type) {
+  return torch::stable::new_empty(like, sizes, type);
 }
 
 // t as contiguous values of the type in which its consumer sums.

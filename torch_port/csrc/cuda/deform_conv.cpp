@@ -11,8 +11,6 @@
 namespace dcn::cuda {
 namespace {
 
-using Sizes = std::vector<int64_t>;
-
 constexpr const char* NAME = "deform_conv2d";
 
 Border border_named(const std::string& name) {
