@@ -22,5 +22,12 @@ def load(path: Path) -> None:
 
 
 load(CPU_LIBRARY)
-if CUDA_LIBRARY.exists() and torch.cuda.is_available():
+CUDA_LOADED = CUDA_LIBRARY.exists() and torch.cuda.is_available()
+if CUDA_LOADED:
     load(CUDA_LIBRARY)
+
+
+def tell_kernels_about_determinism() -> None:
+    """Carries torch.use_deterministic_algorithms to the CUDA kernels: the stable ABI cannot ask for it."""
+    if CUDA_LOADED:
+        torch.ops.dcn.set_cuda_deterministic(torch.are_deterministic_algorithms_enabled())
