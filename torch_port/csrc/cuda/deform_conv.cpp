@@ -1,6 +1,7 @@
 // deform_conv2d on CUDA: checks in the CPU library's words, choice of kernels. Schema: cpu/deform_conv.cpp.
 #include <torch/csrc/stable/library.h>
 
+#include <atomic>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -12,6 +13,11 @@ namespace dcn::cuda {
 namespace {
 
 constexpr const char* NAME = "deform_conv2d";
+
+// Whether calls may take the fused kernels; false sends all to the reference kernels, to compare with. Returns what
+// was set before.
+std::atomic<bool> fused_allowed{true};
+bool set_cuda_fused(bool on) { return fused_allowed.exchange(on); }
 
 Border border_named(const std::string& name) {
   if (name == "clamp") return Border::clamp;
@@ -129,9 +135,17 @@ Tensor deform_conv2d(const Tensor& input, const Tensor& offset, const std::optio
                      Sizes dilation, std::string border) {
   const DeformConvShape s = checked_shape(input, offset, mask, weight, bias, stride, padding, dilation);
   const Launch launch(input);
-  Tensor output = torch::stable::new_empty(input, {s.images, s.out_channels, s.out_height, s.out_width});
   const DeformConvCall call = prepared(s, border, input, offset, mask, weight, bias);
-  if (s.images > 0) deform_conv_reference_forward(call, output);
+  if (is_channels_last(input)) {  // dense memory [N, OH, OW, O] seen as [N, O, OH, OW]
+    Tensor memory = torch::stable::new_empty(input, {s.images, s.out_height, s.out_width, s.out_channels});
+    const Tensor output = torch::stable::transpose(torch::stable::transpose(memory, 1, 3), 2, 3);
+    if (s.images == 0 || (fused_allowed.load() && deform_conv_fused_forward(call, memory, true))) return output;
+  }
+  Tensor output = torch::stable::new_empty(input, {s.images, s.out_channels, s.out_height, s.out_width});
+  if (s.images == 0) return output;
+  if (!fused_allowed.load() || !deform_conv_fused_forward(call, output, false)) {
+    deform_conv_reference_forward(call, output);
+  }
   return in_format_of(output, input);
 }
 
@@ -174,6 +188,9 @@ Gradients deform_conv2d_backward(const Tensor& grad, const Tensor& input, const 
 }
 
 }  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(dcn, m) { m.def("set_cuda_fused(bool on) -> bool"); }
+STABLE_TORCH_LIBRARY_IMPL(dcn, CompositeExplicitAutograd, m) { m.impl("set_cuda_fused", TORCH_BOX(&set_cuda_fused)); }
 
 STABLE_TORCH_LIBRARY_IMPL(dcn, CUDA, m) {
   m.impl("deform_conv2d", TORCH_BOX(&deform_conv2d));

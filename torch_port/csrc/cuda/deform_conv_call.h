@@ -29,6 +29,10 @@ struct DeformConvGradients {
 void deform_conv_reference_forward(const DeformConvCall& call, Tensor& output);
 void deform_conv_reference_backward(const DeformConvCall& call, const Tensor& grad, DeformConvGradients& gradients);
 
+// Gather and multiply tile by tile, on tensor cores for float16 and bfloat16; false where the shape, type, alignment or
+// device does not suit it, and then nothing is launched. output: dense memory of [N, O, OH, OW] or [N, OH, OW, O].
+bool deform_conv_fused_forward(const DeformConvCall& call, Tensor& output, bool channels_last);
+
 template <class F>
 inline void with_border(Border border, F f) {
   if (border == Border::clamp) {
