@@ -1,11 +1,15 @@
-"""Loads the native libraries once; importing it makes `torch.ops.dcn.*` exist."""
+"""Loads the native libraries once; importing it makes `torch.ops.dcn.*` exist.
 
+DCN_CPU_LIBRARY in the environment names another build of the CPU library (tests/asan.sh).
+"""
+
+import os
 from pathlib import Path
 
 import torch
 
 PACKAGE = Path(__file__).resolve().parent.parent
-CPU_LIBRARY = PACKAGE / "_dcn_cpu.so"
+CPU_LIBRARY = Path(os.environ.get("DCN_CPU_LIBRARY") or PACKAGE / "_dcn_cpu.so")
 CUDA_LIBRARY = PACKAGE / "_dcn_cuda.so"
 
 
