@@ -1,7 +1,6 @@
 """Training on MXNet's Module with the original's optimiser, warm-up and schedule."""
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,17 +105,38 @@ class Trainer:
             self.updater.states_synced[self.index[name]] = True
 
     def update(self, batch: Batch, draws: Draws) -> dict[str, np.ndarray]:
-        """Forward, backward and one optimiser step. Returns: the graph's outputs by OUTPUT_NAMES."""
-        set_draws(draws)
-        self.module.forward(data_batch(batch), is_train=True)
-        outputs = {name: output.asnumpy() for name, output in zip(OUTPUT_NAMES, self.module.get_outputs(), strict=True)}
-        raise_failure()
+        """Forward, backward and one optimiser step. Returns: the graph's outputs by OUTPUT_NAMES.
+
+        Raises: TrainingDiverged; the parameters are then those before this update.
+        """
+        try:
+            outputs = self.forward(batch, draws)
+        except ValueError as error:
+            raise self.blame(draws, error) from error
         self.module.backward()
         self.module.update()
         return outputs
 
+    def forward(self, batch: Batch, draws: Draws) -> dict[str, np.ndarray]:
+        """The graph's outputs by OUTPUT_NAMES. Raises: ValueError when an operator refuses its input, or one is not finite."""
+        set_draws(draws)
+        self.module.forward(data_batch(batch), is_train=True)
+        outputs = {name: output.asnumpy() for name, output in zip(OUTPUT_NAMES, self.module.get_outputs(), strict=True)}
+        raise_failure()
+        if bad := [name for name, value in outputs.items() if not np.isfinite(value).all()]:
+            raise ValueError(f"output {bad[0]} is not finite")
+        return outputs
+
+    def blame(self, draws: Draws, reason: Exception) -> TrainingDiverged:
+        """The error to raise for a forward pass that failed."""
+        arg, aux = self.parameters()
+        bad = [name for name, value in {**arg, **aux}.items() if not np.isfinite(value).all()]
+        first = f"the first parameter that is not finite is {bad[0]}" if bad else "all parameters are finite"
+        return TrainingDiverged(f"update {draws.step}: {reason}; {first}: lower TRAIN.lr or lengthen the warm-up")
+
     def parameters(self) -> tuple[Arrays, Arrays]:
         """(arg, aux) as they are now."""
+        mx.nd.waitall()  # BatchNorm's backward moves the statistics, and MXNet's engine doesn't know that
         arg, aux = self.module.get_params()
         return {k: v.asnumpy() for k, v in arg.items()}, {k: v.asnumpy() for k, v in aux.items()}
 
@@ -164,7 +184,6 @@ def train(
                 trainer = Trainer(cfg, batch, arg, aux, schedule, momentum)
             outputs = trainer.update(batch, Draws(seed, number))
             result.metrics.append(all_metrics(outputs, batch["label"]))
-            check_finite(trainer, number, result.metrics[-1])
             if on_step is not None:
                 on_step(number, result.metrics[-1], outputs)
             display.update(task, advance=1, losses=summary(result.metrics))
@@ -211,15 +230,6 @@ def check_parameters(parameters: Sequence[str], states: Sequence[str], arg: Mapp
     missing = [name for name in parameters if name not in arg] + [name for name in states if name not in aux]
     if missing:
         raise InputError(f"train: the network needs {', '.join(missing)}: not among the parameters given")
-
-
-def check_finite(trainer: Trainer, number: int, metrics: Mapping[str, float]) -> None:
-    if all(math.isfinite(value) for value in metrics.values()):
-        return
-    arg, aux = trainer.parameters()
-    bad = [name for name, value in {**arg, **aux}.items() if not np.isfinite(value).all()]
-    first = f"the first parameter that is not finite is {bad[0]}" if bad else "all parameters are finite"
-    raise TrainingDiverged(f"update {number}: {dict(metrics)}; {first}: lower TRAIN.lr or lengthen the warm-up")
 
 
 def bar(shown: bool) -> Progress:

@@ -32,3 +32,10 @@ STANDARD_ERRORS = 5
 DEFORM_CONV_ISA = 64
 # Zero offsets against PyTorch's own convolution, as a share of the output's scale: another order of the same sums.
 ZERO_OFFSETS_ARE_CONV2D = 1e-5
+
+# Three SGD updates by MXNet in float32 against float64, as a share of the way a parameter moved: a few roundings of values
+# up to a hundred times larger than their updates.
+SGD_STEP = 1e-4
+
+# A network of eight units in float32 against itself in float64, as a share of a layer's scale.
+FLOAT32_NETWORK = 1e-4
