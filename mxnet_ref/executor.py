@@ -6,6 +6,7 @@ import mxnet as mx
 import numpy as np
 
 from dcn_tasks.errors import InputError
+from mxnet_ref.notices import without_binding_notices
 from mxnet_ref.operators import raise_failure
 
 Arrays = dict[str, np.ndarray]
@@ -35,13 +36,14 @@ def bind(
     if missing:
         raise InputError(f"bind: the graph needs {', '.join(missing)}: not among the parameters and inputs given")
     arrays = {name: mx.nd.array(values[name], dtype=dtype) for name in names}
-    return symbol.bind(
-        mx.cpu(),
-        arrays,
-        args_grad={name: mx.nd.zeros_like(arrays[name]) for name in gradients} or None,
-        grad_req={name: "write" if name in gradients else "null" for name in names},
-        aux_states={name: mx.nd.array(aux[name], dtype=dtype) for name in states},
-    )
+    with without_binding_notices():
+        return symbol.bind(
+            mx.cpu(),
+            arrays,
+            args_grad={name: mx.nd.zeros_like(arrays[name]) for name in gradients} or None,
+            grad_req={name: "write" if name in gradients else "null" for name in names},
+            aux_states={name: mx.nd.array(aux[name], dtype=dtype) for name in states},
+        )
 
 
 def run(executor: mx.executor.Executor, *, is_train: bool = False) -> list[np.ndarray]:

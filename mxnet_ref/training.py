@@ -21,6 +21,7 @@ from mxnet_ref.build import build_symbol
 from mxnet_ref.checkpoint import save_checkpoint, save_momentum
 from mxnet_ref.executor import Arrays
 from mxnet_ref.init import fixed_parameters
+from mxnet_ref.notices import without_binding_notices
 from mxnet_ref.operators import raise_failure, set_draws
 
 Batch = Mapping[str, np.ndarray]
@@ -33,6 +34,10 @@ SHOWN = ("RPNLogLoss", "RPNL1Loss", "RCNNAcc", "RCNNLogLoss", "RCNNL1Loss")
 
 class TrainingDiverged(ArithmeticError):
     """A loss is no longer finite; the message names the update and the first bad array."""
+
+
+class NotFinite(ValueError):
+    """An output of the training graph holds a NaN or an infinity."""
 
 
 @dataclass
@@ -90,7 +95,8 @@ class Trainer:
             logger=logging.getLogger("mxnet_ref"), context=mx.cpu(), fixed_param_names=fixed_parameters(parameters, cfg),
         )  # fmt: skip
         batch = data_batch(first)
-        self.module.bind(batch.provide_data, batch.provide_label)
+        with without_binding_notices():
+            self.module.bind(batch.provide_data, batch.provide_label)
         self.module.init_params(
             arg_params={name: mx.nd.array(arg[name]) for name in parameters},
             aux_params={name: mx.nd.array(aux[name]) for name in symbol.list_auxiliary_states()},
@@ -98,6 +104,7 @@ class Trainer:
         settings = {"momentum": cfg.TRAIN.momentum, "wd": cfg.TRAIN.wd, "rescale_grad": 1.0, "clip_gradient": None}
         settings |= {"learning_rate": schedule(1), "lr_scheduler": Schedule(schedule)}
         self.module.init_optimizer(kvstore=None, optimizer="sgd", optimizer_params=settings)
+        self.bound = {shapes_of(first)}
         self.updater = self.module._curr_module._updater
         self.index = {name: index for index, name in self.updater.optimizer.idx2name.items()}
         for name, value in (momentum or {}).items():
@@ -112,7 +119,13 @@ class Trainer:
         try:
             outputs = self.forward(batch, draws)
         except ValueError as error:
-            raise self.blame(draws, error) from error
+            bad = self.not_finite()
+            if not bad and not isinstance(error, NotFinite):
+                raise
+            first = f"the first parameter that is not finite is {bad[0]}" if bad else "all parameters are finite"
+            raise TrainingDiverged(
+                f"update {draws.step}: {error}; {first}: lower TRAIN.lr or lengthen the warm-up"
+            ) from error
         self.module.backward()
         self.module.update()
         return outputs
@@ -120,19 +133,22 @@ class Trainer:
     def forward(self, batch: Batch, draws: Draws) -> dict[str, np.ndarray]:
         """The graph's outputs by OUTPUT_NAMES. Raises: ValueError when an operator refuses its input, or one is not finite."""
         set_draws(draws)
+        if (shapes := shapes_of(batch)) not in self.bound:
+            named = data_batch(batch)
+            with without_binding_notices():
+                self.module.switch_bucket(shapes, named.provide_data, named.provide_label)
+            self.bound.add(shapes)
         self.module.forward(data_batch(batch), is_train=True)
         outputs = {name: output.asnumpy() for name, output in zip(OUTPUT_NAMES, self.module.get_outputs(), strict=True)}
         raise_failure()
         if bad := [name for name, value in outputs.items() if not np.isfinite(value).all()]:
-            raise ValueError(f"output {bad[0]} is not finite")
+            raise NotFinite(f"output {bad[0]} is not finite")
         return outputs
 
-    def blame(self, draws: Draws, reason: Exception) -> TrainingDiverged:
-        """The error to raise for a forward pass that failed."""
+    def not_finite(self) -> list[str]:
+        """Parameters and statistics that hold a NaN or an infinity."""
         arg, aux = self.parameters()
-        bad = [name for name, value in {**arg, **aux}.items() if not np.isfinite(value).all()]
-        first = f"the first parameter that is not finite is {bad[0]}" if bad else "all parameters are finite"
-        return TrainingDiverged(f"update {draws.step}: {reason}; {first}: lower TRAIN.lr or lengthen the warm-up")
+        return [name for name, value in {**arg, **aux}.items() if not np.isfinite(value).all()]
 
     def parameters(self) -> tuple[Arrays, Arrays]:
         """(arg, aux) as they are now."""

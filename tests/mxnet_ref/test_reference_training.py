@@ -199,3 +199,24 @@ def test_scene_batches_follow_the_seed_and_never_end(cfg):
         assert all((one[name] == two[name]).all() for name in one)
     assert any((one["data"] != two["data"]).any() for one, two in zip(first, other, strict=True))
     assert all(len(batch["gt_boxes"][0]) for batch in first)
+
+
+def test_an_operators_refusal_of_a_healthy_network_passes_through_as_it_is(cfg):
+    from mxnet_ref import init_params, train
+
+    (batch,) = batches(cfg, 1)
+    tiny_image = {**batch, "im_info": np.array([[8, 8, 1]], np.float32)}  # smaller than a cell of the map: no anchors
+    with pytest.raises(ValueError, match="propose"):
+        train(cfg, [tiny_image], *init_params(cfg), steps=1, progress=False)
+
+
+def test_binding_is_silent_and_other_messages_are_not(cfg, capfd):
+    import os
+
+    from mxnet_ref import init_params, train
+    from mxnet_ref.notices import without_binding_notices
+
+    train(cfg, batches(cfg, 3), *init_params(cfg), steps=3, progress=False)
+    with without_binding_notices():
+        os.write(2, b"[09:00:00] MXNET_SUBGRAPH_BACKEND=NONE is detected\nsomething else\n")
+    assert capfd.readouterr().err == "something else\n"
