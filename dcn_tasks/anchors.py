@@ -11,10 +11,10 @@ def base_anchors(stride: int, ratios: Sequence[float], scales: Sequence[float]) 
     Args: stride: image pixels per cell; ratios: height / width; scales: side in strides.
     Returns: [len(ratios)*len(scales), 4]. Sides are rounded half to even, as NumPy does (MXNet's C++ operator rounds up).
     """
-    ratios, scales = np.asarray(ratios, np.float64), np.asarray(scales, np.float64)
-    widths = np.round(np.sqrt(stride * stride / ratios))
-    heights = np.round(widths * ratios)
-    sides = np.stack([widths, heights], 1)[:, None, :] * scales[None, :, None]
+    aspect = np.asarray(ratios, np.float64)
+    widths = np.round(np.sqrt(stride * stride / aspect))
+    heights = np.round(widths * aspect)
+    sides = np.stack([widths, heights], 1)[:, None, :] * np.asarray(scales, np.float64)[None, :, None]
     centre = 0.5 * (stride - 1)
     half = 0.5 * (sides - 1)
     return np.concatenate([centre - half, centre + half], axis=2).reshape(-1, 4)

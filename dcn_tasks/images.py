@@ -1,16 +1,28 @@
 """From an image file to the network's input (original `lib/utils/image.py`). Images are RGB uint8 [H, W, 3]."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 
 MAX_PIXELS = 1 << 27  # a file that claims more is refused before it is decoded
+
+
+@contextmanager
+def whole_files_only() -> Iterator[None]:
+    """Pillow refuses truncated files, whatever another library (gluoncv does) told it for the whole process."""
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
@@ -20,7 +32,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """
     path = Path(path)
     try:
-        with Image.open(path) as header:
+        with whole_files_only(), Image.open(path) as header:
             width, height = header.size
             if width * height > MAX_PIXELS:
                 raise InputError(f"{path}: expected an image of at most {MAX_PIXELS} pixels, got {width}x{height}")

@@ -51,12 +51,17 @@ class RecordingWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / MANIFEST).unlink(missing_ok=True)
         machine = {"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()}
-        self.manifest = {"format": FORMAT, "recorded_by": recorded_by, "about": {**machine, **about}, "files": {}}
+        self.manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "recorded_by": recorded_by,
+            "about": {**machine, **about},
+            "files": {},
+        }
 
     def part(self, name: str, arrays: Mapping[str, np.ndarray], *, compress: bool = False) -> None:
         """Write arrays as `name`.npz. Names of arrays may hold any character but a NUL."""
         path = self.folder / f"{name}.npz"
-        numbered = {f"a{index}": np.ascontiguousarray(array) for index, array in enumerate(arrays.values())}
+        numbered = {f"a{index}": np.asarray(array, order="C") for index, array in enumerate(arrays.values())}
         for array_name, array in arrays.items():
             if np.asarray(array).dtype.kind not in "fiub":
                 raise TypeError(f"recording {name}: {array_name}: expected numbers, got {np.asarray(array).dtype}")

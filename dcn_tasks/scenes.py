@@ -18,8 +18,8 @@ from dcn_tasks.errors import InputError
 from dcn_tasks.streams import Draws
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "ihc.png", "retina.jpg", "hubble_deep_field.jpg")
+MAX_PHOTO_SIDE = 720  # pixels
 OUTLINE_POINTS = 96
-CANVAS = 128  # side of the square in which an outline is drawn before it is placed
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,14 @@ def photographs() -> tuple[np.ndarray, ...]:
         )
     folder = Path(package.origin).parent / "data"
     found = [folder / name for name in PHOTOS if (folder / name).is_file()]
-    return tuple(np.asarray(Image.open(path).convert("RGB")) for path in found)
+    return tuple(shrunk(np.asarray(Image.open(path).convert("RGB"))) for path in found)
+
+
+def shrunk(photo: np.ndarray) -> np.ndarray:
+    """The photograph, halved until its long side is at most MAX_PHOTO_SIDE: crops of it are resized in every scene."""
+    while max(photo.shape) > MAX_PHOTO_SIDE:
+        photo = cv2.resize(photo, None, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    return photo
 
 
 class SceneSource:
@@ -123,11 +130,9 @@ class SceneSource:
         height, width = int(self.height * zoom), int(self.width * zoom)
         y = int(rng.integers(photo.shape[0] - height + 1))
         x = int(rng.integers(photo.shape[1] - width + 1))
-        crop = photo[y : y + height, x : x + width]
-        if rng.random() < 0.5:
-            crop = crop[:, ::-1]
         method = cv2.INTER_AREA if zoom > 1 else cv2.INTER_LINEAR
-        return cv2.resize(np.ascontiguousarray(crop), (self.width, self.height), interpolation=method)
+        crop = cv2.resize(photo[y : y + height, x : x + width], (self.width, self.height), interpolation=method)
+        return np.ascontiguousarray(crop[:, ::-1]) if rng.random() < 0.5 else crop
 
     def free_corner(
         self, rng: np.random.Generator, shape: tuple[int, ...], boxes: list[np.ndarray]
@@ -167,7 +172,7 @@ def object_mask(name: str, rng: np.random.Generator, side: int) -> np.ndarray:
     size = np.maximum(np.ceil((high - low) * scale).astype(int), 8)
     fine = 4  # drawn at four times the size, then averaged: soft edges
     mask = np.zeros((size[1] * fine, size[0] * fine), np.uint8)
-    cv2.fillPoly(mask, [np.round((ring - low) * scale * fine).astype(np.int32) for ring in bent], 255)
+    cv2.fillPoly(mask, [np.round((ring - low) * scale * fine).astype(np.int32) for ring in bent], (255,))
     return cv2.resize(mask, (int(size[0]), int(size[1])), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
 

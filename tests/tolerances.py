@@ -8,6 +8,11 @@ FLOAT64_SAME_FUNCTION = 1e-11
 ERROR_RATIO = 2.0
 FLOAT32_ROUNDING = 2.0**-23
 
+# Boxes encoded and decoded in float64: exp(log(ratio)) * size of boxes up to 500 px and 2000 px from the origin.
+BOX_ROUND_TRIP_PX = 1e-9
+# Boxes up to a few hundred px: ours decoded in float64, MXNet's Proposal in float32 with its own exp: a few roundings.
+PROPOSAL_FLOAT32_PX = 2e-4
+
 # An element whose float32 and float64 values differ by more than this share of the scale was not rounded but decided
 # differently: a coordinate on the edge of a cell fell to the other side. Rounding stays below 1e-5 in every case here.
 DIFFERENT_CELL = 1e-4
