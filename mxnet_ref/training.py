@@ -250,7 +250,7 @@ def check_parameters(parameters: Sequence[str], states: Sequence[str], arg: Mapp
 
 def bar(shown: bool) -> Progress:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, TextColumn("{task.fields[losses]}"), console=Console(stderr=True), disable=not shown)
+    return Progress(*columns, TextColumn("{task.fields[losses]}"), console=Console(stderr=True, quiet=not shown))
 
 
 def summary(history: Sequence[Mapping[str, float]], window: int = 50) -> str:
