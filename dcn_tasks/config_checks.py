@@ -12,7 +12,11 @@ from dcn_tasks.errors import InputError
 
 FREE_FORM = ("expected",)  # groups whose keys are the experiment's own
 # Keys whose default is null, and the kind of value they take otherwise.
-NULLABLE: dict[str, Any] = {"network.DEFORM_CONV_UNITS": [], "network.DEFORM_ROI_POOLING": False}
+NULLABLE: dict[str, Any] = {
+    "network.DEFORM_CONV_UNITS": [],
+    "network.DEFORM_ROI_POOLING": False,
+    "network.OFFSET_DILATION": 1,
+}
 
 
 def refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:

@@ -35,7 +35,8 @@ class NetworkSpec:
     anchor_scales: tuple[float, ...]
     anchor_ratios: tuple[float, ...]
     feature_stride: int
-    offset_dilation: int | None = None  # of the offset convolutions' taps; None: as the convolution they serve
+    res5_dilation: int = 2  # of res5's 3x3 convolutions
+    offset_dilation: int | None = None  # of the offset convolutions; None: as the convolution they serve
 
     @property
     def num_anchors(self) -> int:
@@ -80,7 +81,8 @@ class NetworkSpec:
             anchor_scales=tuple(network.ANCHOR_SCALES),
             anchor_ratios=tuple(network.ANCHOR_RATIOS),
             feature_stride=network.RPN_FEAT_STRIDE,
-            offset_dilation=1 if cfg.symbol == "deform_conv_demo" else None,
+            res5_dilation=network.RES5_DILATION,
+            offset_dilation=network.OFFSET_DILATION,
         )
         if len(spec.units) != 4 or min(spec.units) < 1:
             raise InputError(f"config: network.UNITS: expected four counts of at least 1, got {list(spec.units)}")

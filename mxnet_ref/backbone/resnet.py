@@ -11,7 +11,6 @@ from dcn_tasks.network import NetworkSpec
 
 Symbol = mx.sym.Symbol
 STAGE_STRIDE = {2: 1, 3: 2, 4: 2, 5: 1}
-STAGE_DILATION = {2: 1, 3: 1, 4: 1, 5: 2}
 
 
 class Backbone(NamedTuple):
@@ -54,9 +53,10 @@ def bottleneck(x: Symbol, unit: str, spec: NetworkSpec, *, stage: int, stride: i
         name=f"{name}_branch2a", data=x, num_filter=width, pad=(0, 0), kernel=(1, 1), stride=(stride, stride), no_bias=True
     )  # fmt: skip
     y = relu(f"{name}_branch2a_relu", batch_norm(f"bn{unit}_branch2a", y, spec))
+    dilation = spec.res5_dilation if stage == 5 else 1
     y = middle_convolution(
-        f"{name}_branch2b", y, spec, width=width, dilation=STAGE_DILATION[stage], deformable=name in spec.deform_conv_units
-    )  # fmt: skip
+        f"{name}_branch2b", y, spec, width=width, dilation=dilation, deformable=name in spec.deform_conv_units
+    )
     y = relu(f"{name}_branch2b_relu", batch_norm(f"bn{unit}_branch2b", y, spec))
     y = mx.sym.Convolution(
         name=f"{name}_branch2c", data=y, num_filter=4 * width, pad=(0, 0), kernel=(1, 1), stride=(1, 1), no_bias=True

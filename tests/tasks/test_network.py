@@ -30,6 +30,13 @@ def test_symbol_says_what_is_deformable(name, units, roi_pooling, groups, pooled
     assert (network.num_deformable_group, network.pooled_size) == (groups, pooled)
 
 
+def test_offsets_of_the_demo_are_predicted_without_dilation_and_res5_dilates_by_two() -> None:
+    assert spec("rfcn/deform_conv_demo").offset_dilation == 1
+    assert spec(DEFORMABLE).offset_dilation is None
+    assert spec(DEFORMABLE).res5_dilation == 2
+    assert spec(network__RES5_DILATION=6).res5_dilation == 6
+
+
 def test_resnet_101_numbers_the_units_of_stages_3_and_4() -> None:
     network = spec()
     assert network.unit_names(2) == ["2a", "2b", "2c"]

@@ -33,6 +33,7 @@ def build_network(cfg: Config) -> RFCN:
         base_width=spec.base_width,
         deformable=deformable_units(spec),
         offset_groups=spec.num_deformable_group,
+        stage5_dilation=spec.res5_dilation,
         offset_dilation=spec.offset_dilation,
         use_global_stats=spec.use_global_stats,
     )
