@@ -47,3 +47,9 @@ FLOAT32_NETWORK = 1e-4
 # Recorded results (tests/cuda): our float32 against the recorded float64, as a share of the tensor's scale. Sums of up to
 # 1152 products, with and without fused multiply-adds: about sqrt(1152) roundings of 2**-24, times 4 for the tail.
 GOLDEN_FLOAT32 = 4 * 34 * 2.0**-24
+# GPU forward in float32 against float64: sums of up to 1152 products, positions taken in float32 (offsets of 2 px on maps
+# of 20 px: 2**-19 px, times a slope of about 2 per tap).
+FUSED_FLOAT32 = 2e-5
+# Low precision against float64 on the same rounded inputs: samples are rounded once before the product, the result once
+# after; sums are float32. Two roundings of 2**-11 and 2**-8, times 2.
+LOW_PRECISION = {"float16": 4 * 2.0**-11, "bfloat16": 4 * 2.0**-8}

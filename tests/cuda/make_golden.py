@@ -15,14 +15,14 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "ops")]
 
-import golden
-from deform_conv_cases import Case as ConvCase
-from golden import Case
-from reference import loops
+import golden  # noqa: E402
+from deform_conv_cases import Case as ConvCase  # noqa: E402
+from golden import Case  # noqa: E402
+from reference import loops  # noqa: E402
 
-from dcn_tasks.nms import nms
-from dcn_tasks.proposals import propose
-from dcn_tasks.streams import Draws
+from dcn_tasks.nms import nms  # noqa: E402
+from dcn_tasks.proposals import propose  # noqa: E402
+from dcn_tasks.streams import Draws  # noqa: E402
 
 RNG = np.random.default_rng(2017)
 
@@ -74,7 +74,9 @@ def conv_inputs(shape: ConvCase, offset_scale: float, with_mask: bool) -> dict[s
     made["offset"] = np.round(made["offset"] * 64) / np.float32(64)  # the same cell in float32 and float64
     made["offset"].reshape(-1)[::5] = np.round(made["offset"].reshape(-1)[::5])  # on cell edges, as at initialisation
     if with_mask:
-        made["mask"] = RNG.uniform(0, 2, (shape.batch, shape.offset_groups * shape.taps, rows, columns)).astype(np.float32)
+        made["mask"] = RNG.uniform(0, 2, (shape.batch, shape.offset_groups * shape.taps, rows, columns)).astype(
+            np.float32
+        )
     return made
 
 
@@ -175,7 +177,9 @@ def record_proposals(to: Recorder) -> None:
     )  # fmt: skip
     to.add(Case("proposal_cxx", "proposal", tensors, {**arguments, "variant": "cxx"}, results), inputs,
            {"float32": {"rois": rois.asnumpy(), "scores": scores.asnumpy()}})  # fmt: skip
-    made = propose(inputs["class_prob"][0, 6:], inputs["bbox_delta"][0], inputs["im_info"][0], draws=Draws(0), **arguments)
+    made = propose(
+        inputs["class_prob"][0, 6:], inputs["bbox_delta"][0], inputs["im_info"][0], draws=Draws(0), **arguments
+    )
     count = made.num_valid
     to.add(Case("proposal_python", "proposal", tensors, {**arguments, "variant": "python"}, results, witness="dcn_tasks"),
            inputs, {"float32": {"rois": made.rois[:count], "scores": made.scores[:count].reshape(count, 1),

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Everything that needs a GPU, in one command of under ten minutes: bash benchmarks/gpu.sh [OUT_DIR]
+# Builds both libraries for the GPU found, runs the golden and GPU tests, compute-sanitizer on a part of them where it is
+# installed, and the timings. Writes benchmarks/results/gpu-<device>.json and .md, or into OUT_DIR.
+# Needs: an NVIDIA GPU, nvcc, g++, a Python (3.10 or newer) whose PyTorch (2.10 or newer) sees the GPU, pytest, NumPy.
+#   PYTHON=/path/python   the interpreter; default: the first of python, python3, .venv/bin/python that qualifies
+#   DCN_CUDA_ARCHS        default "native"
+# Exit code: 0 all held, 1 something did not (the timings are still made), 2 it could not start.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+out=${1:-benchmarks/results}
+mkdir -p "$out"
+say() { echo "== $* ($(date -u +%H:%M:%S))" >&2; }
+
+qualifies() { command -v "$1" >/dev/null && "$1" -c 'import sys, pytest, numpy, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; }
+if [[ -z ${PYTHON:-} ]]; then
+  for candidate in python python3 .venv/bin/python; do
+    if qualifies "$candidate"; then PYTHON=$candidate; break; fi
+  done
+fi
+[[ -n ${PYTHON:-} ]] && qualifies "$PYTHON" || {
+  echo "gpu.sh: no Python with pytest, NumPy and a PyTorch that sees a GPU: set PYTHON" >&2
+  exit 2
+}
+export PYTHON PYTHONPATH=$PWD DCN_CUDA=1 DCN_CUDA_ARCHS=${DCN_CUDA_ARCHS:-native}
+say "$("$PYTHON" -c 'import torch; print(torch.cuda.get_device_name(), "torch", torch.__version__)')"
+
+say "build"
+"$PYTHON" setup.py -q build_ext --inplace || { echo "gpu.sh: the build failed" >&2; exit 2; }
+
+status=0
+say "tests"
+timeout 180 "$PYTHON" -m pytest -q -p no:cacheprovider tests/cuda --junitxml="$out/gpu-tests.xml" 2>&1 | tee "$out/gpu-tests.log" | tail -15
+[[ ${PIPESTATUS[0]} == 0 ]] || status=1
+
+sanitizer=absent
+if command -v compute-sanitizer >/dev/null; then
+  say "compute-sanitizer"
+  sanitizer=held
+  for tool in memcheck racecheck; do
+    timeout 60 compute-sanitizer --tool "$tool" --error-exitcode 9 "$PYTHON" benchmarks/gpu_sanitize.py >"$out/gpu-$tool.log" 2>&1
+    code=$?
+    if [[ $code == 9 ]]; then sanitizer="$tool found errors"; status=1
+    elif [[ $code != 0 ]]; then sanitizer="$tool did not finish (exit code $code)"; fi
+    [[ $code == 0 ]] || { tail -5 "$out/gpu-$tool.log" >&2; break; }
+  done
+fi
+
+say "timings"
+timeout 120 "$PYTHON" benchmarks/gpu_time.py --out "$out" --tests "$out/gpu-tests.xml" --sanitizer "$sanitizer" || status=1
+say "done, exit code $status"
+exit "$status"
