@@ -44,6 +44,7 @@ SGD_STEP = 1e-4
 
 # A network of eight units in float32 against itself in float64, as a share of a layer's scale.
 FLOAT32_NETWORK = 1e-4
+
 # Recorded results (tests/cuda): our float32 against the recorded float64, as a share of the tensor's scale. Sums of up to
 # 1152 products, with and without fused multiply-adds: about sqrt(1152) roundings of 2**-24, times 4 for the tail.
 GOLDEN_FLOAT32 = 4 * 34 * 2.0**-24
