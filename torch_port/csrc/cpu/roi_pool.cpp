@@ -3,6 +3,7 @@
 
 #include <torch/csrc/stable/library.h>
 
+#include <algorithm>
 #include <tuple>
 #include <vector>
 
@@ -60,24 +61,30 @@ Tensor roi_pool(const Tensor& input, const Tensor& rois, double spatial_scale, s
   return std::get<0>(roi_pool_with_argmax(input, rois, spatial_scale, pooled_size));
 }
 
-// Channels [begin, end): no other thread touches their planes, and each sees the RoIs in order.
+// No other thread touches a channel's planes, and each sees the RoIs in order, so the result does not depend on the
+// number of threads. A few channels at a time, whose planes stay in cache.
 template <class T>
 void backward(const Tensor& grad, const Tensor& rois, const Tensor& argmax, Tensor& result) {
+  constexpr int64_t BLOCK = 8;
   const int64_t channels = result.size(1), plane_size = result.size(2) * result.size(3);
-  const int64_t bins = grad.size(2) * grad.size(3), num_images = result.size(0);
+  const int64_t bins = grad.size(2) * grad.size(3), num_rois = rois.size(0);
   const T *g = grad.const_data_ptr<T>(), *r = rois.const_data_ptr<T>();
-  const int* cell = argmax.const_data_ptr<int>();
+  const int* cells = argmax.const_data_ptr<int>();
   T* to = result.mutable_data_ptr<T>();
-  torch::stable::parallel_for(0, channels, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t roi = 0; roi < rois.size(0); ++roi) {
-      const int image = roi_image(r + roi * 5, static_cast<int>(num_images));
-      if (image < 0) continue;
-      for (int64_t c = begin; c < end; ++c) {
-        T* plane = to + (image * channels + c) * plane_size;
-        const int64_t row = (roi * channels + c) * bins;
-        for (int64_t bin = 0; bin < bins; ++bin) {
-          const int64_t at = cell[row + bin];
-          if (at >= 0 && at < plane_size) plane[at] += g[row + bin];
+  std::vector<int> image(num_rois);
+  for (int64_t roi = 0; roi < num_rois; ++roi) image[roi] = roi_image(r + roi * 5, static_cast<int>(result.size(0)));
+  torch::stable::parallel_for(0, (channels + BLOCK - 1) / BLOCK, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t last = std::min(channels, (block + 1) * BLOCK);
+      for (int64_t roi = 0; roi < num_rois; ++roi) {
+        if (image[roi] < 0) continue;
+        for (int64_t c = block * BLOCK; c < last; ++c) {
+          T* plane = to + (image[roi] * channels + c) * plane_size;
+          const T* from = g + (roi * channels + c) * bins;
+          const int* cell = cells + (roi * channels + c) * bins;
+          for (int64_t bin = 0; bin < bins; ++bin) {
+            if (cell[bin] >= 0 && cell[bin] < plane_size) plane[cell[bin]] += from[bin];
+          }
         }
       }
     }

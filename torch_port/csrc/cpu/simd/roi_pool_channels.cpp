@@ -35,13 +35,31 @@ DCN_HD void bin_maxima(const T* image, int64_t channels, int64_t count, int widt
   }
 }
 
+// Bins are staged a few at a time: each channel's results then go out side by side.
+constexpr int64_t STAGED = 16;
+
+template <class T>
+struct Staging {
+  alignas(64) T value[STAGED][ROI_POOL_BLOCK];
+  alignas(64) int cell[STAGED][ROI_POOL_BLOCK];
+
+  // The first `bins` staged bins of `count` channels to output and argmax, whose channels lie `stride` apart.
+  inline __attribute__((always_inline)) void write(int64_t bins, int64_t count, int64_t stride, T* output, int* argmax) const {
+    for (int64_t c = 0; c < count; ++c) {
+      for (int64_t bin = 0; bin < bins; ++bin) {
+        output[c * stride + bin] = value[bin][c];
+        argmax[c * stride + bin] = cell[bin][c];
+      }
+    }
+  }
+};
+
 template <class T>
 void forward(const RoiPoolArrays<T>& a, int64_t begin, int64_t end) {
   const RoiPoolShape& s = a.shape;
   const int64_t blocks = (s.channels + ROI_POOL_BLOCK - 1) / ROI_POOL_BLOCK;
   const int64_t bins = static_cast<int64_t>(s.pooled_height) * s.pooled_width;
-  alignas(64) T value[ROI_POOL_BLOCK];
-  alignas(64) int cell[ROI_POOL_BLOCK];
+  Staging<T> staging;
   for (int64_t unit = begin; unit < end; ++unit) {
     const int64_t roi = unit / blocks, first = unit % blocks * ROI_POOL_BLOCK;
     const int64_t count = s.channels - first < ROI_POOL_BLOCK ? s.channels - first : ROI_POOL_BLOCK;
@@ -50,17 +68,16 @@ void forward(const RoiPoolArrays<T>& a, int64_t begin, int64_t end) {
     const RoiCells rows = roi_cells(r[2], r[4], a.spatial_scale), columns = roi_cells(r[1], r[3], a.spatial_scale);
     const bool usable = image >= 0 && rows.usable && columns.usable;
     const T* data = a.input + static_cast<int64_t>(usable ? image : 0) * s.height * s.width * s.channels + first;
-    for (int bin_y = 0; bin_y < s.pooled_height; ++bin_y) {
+    const int64_t to = (roi * s.channels + first) * bins;
+    for (int64_t bin = 0; bin < bins; ++bin) {
       int y0, y1, x0, x1;
-      roi_bin<T>(rows, bin_y, s.pooled_height, s.height, y0, y1);
-      for (int bin_x = 0; bin_x < s.pooled_width; ++bin_x) {
-        roi_bin<T>(columns, bin_x, s.pooled_width, s.width, x0, x1);
-        bin_maxima(data, s.channels, count, s.width, y0, usable ? y1 : y0, x0, x1, value, cell);
-        const int64_t to = (roi * s.channels + first) * bins + static_cast<int64_t>(bin_y) * s.pooled_width + bin_x;
-        for (int64_t c = 0; c < count; ++c) {
-          a.output[to + c * bins] = value[c];
-          a.argmax[to + c * bins] = cell[c];
-        }
+      roi_bin<T>(rows, static_cast<int>(bin / s.pooled_width), s.pooled_height, s.height, y0, y1);
+      roi_bin<T>(columns, static_cast<int>(bin % s.pooled_width), s.pooled_width, s.width, x0, x1);
+      const int64_t slot = bin % STAGED;
+      bin_maxima(data, s.channels, count, s.width, y0, usable ? y1 : y0, x0, x1, staging.value[slot],
+                 staging.cell[slot]);
+      if (slot == STAGED - 1 || bin == bins - 1) {
+        staging.write(slot + 1, count, bins, a.output + to + bin - slot, a.argmax + to + bin - slot);
       }
     }
   }
