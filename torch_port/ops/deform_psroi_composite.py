@@ -148,8 +148,8 @@ def forward(input: Tensor, rois: Tensor, offset: Tensor | None, p: Pooling) -> T
     """Output [R, D, P, P]; differentiable in input and offset, any number of times and in forward mode."""
     s = samples(input, rois, offset, p)
     flat = input.reshape(-1)
-    value = sum(w * flat[index] for w, index in zip(weights(s), s.corners, strict=True))
-    return masked(value, s).sum((-1, -2)) / s.count.clamp(min=1)
+    terms = [w * flat[index] for w, index in zip(weights(s), s.corners, strict=True)]
+    return masked(terms[0] + terms[1] + terms[2] + terms[3], s).sum((-1, -2)) / s.count.clamp(min=1)
 
 
 def backward(
