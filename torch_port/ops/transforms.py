@@ -50,7 +50,7 @@ def apply_at_this_level(function: type[torch.autograd.Function], *args: Any) -> 
     There a torch.func transform has already reached its own level; `apply` would look for the transform again.
     """
     with enable_single_level_autograd_function():
-        return super(torch.autograd.Function, function).apply(*args)
+        return super(torch.autograd.Function, function).apply(*args)  # type: ignore[misc]  # its stub lacks it
 
 
 def register_autograd_kernel(name: str, kernel: Callable) -> None:
