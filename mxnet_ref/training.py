@@ -1,11 +1,9 @@
-"""Training on MXNet's Module with the original's optimiser, warm-up and schedule."""
+"""The training loop of the reference: batches in, parameters, metrics and checkpoints out."""
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import mxnet as mx
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,30 +12,14 @@ from dcn_tasks.batch import training_batch
 from dcn_tasks.config import Config, load_config
 from dcn_tasks.errors import InputError
 from dcn_tasks.scenes import scene_source
-from dcn_tasks.schedule import WarmupMultiFactor, steps_in_updates
 from dcn_tasks.streams import Draws
 from dcn_tasks.training_metrics import all_metrics
-from mxnet_ref.build import build_symbol
 from mxnet_ref.checkpoint import save_checkpoint, save_momentum
 from mxnet_ref.executor import Arrays
-from mxnet_ref.init import fixed_parameters
-from mxnet_ref.notices import without_binding_notices
-from mxnet_ref.operators import raise_failure, set_draws
+from mxnet_ref.trainer import Batch, Trainer, schedule_of
 
-Batch = Mapping[str, np.ndarray]
 OnStep = Callable[[int, dict[str, float], Mapping[str, np.ndarray]], None]
-DATA_NAMES = ("data", "im_info", "gt_boxes")
-LABEL_NAMES = ("label", "bbox_target", "bbox_weight")
-OUTPUT_NAMES = ("rpn_cls_prob", "rpn_bbox_loss", "cls_prob", "bbox_loss", "label")
 SHOWN = ("RPNLogLoss", "RPNL1Loss", "RCNNAcc", "RCNNLogLoss", "RCNNL1Loss")
-
-
-class TrainingDiverged(ArithmeticError):
-    """A loss is no longer finite; the message names the update and the first bad array."""
-
-
-class NotFinite(ValueError):
-    """An output of the training graph holds a NaN or an infinity."""
 
 
 @dataclass
@@ -49,117 +31,6 @@ class Training:
     momentum: Arrays = field(default_factory=dict)
     metrics: list[dict[str, float]] = field(default_factory=list)
     checkpoints: list[Path] = field(default_factory=list)
-
-
-class Schedule(mx.lr_scheduler.LRScheduler):
-    """The learning rate of dcn_tasks.schedule for MXNet's optimiser, which numbers updates from 1."""
-
-    def __init__(self, schedule: WarmupMultiFactor):
-        super().__init__(base_lr=schedule(1))
-        self.schedule = schedule
-
-    def __call__(self, num_update: int) -> float:
-        return self.schedule(num_update)
-
-
-def schedule_of(cfg: Config, updates_per_epoch: int) -> WarmupMultiFactor:
-    """TRAIN.lr, lr_step, lr_factor and warm-up."""
-    train = cfg.TRAIN
-    steps = steps_in_updates(train.lr_step, updates_per_epoch)
-    return WarmupMultiFactor(train.lr, steps, train.lr_factor, train.warmup, train.warmup_lr, train.warmup_step)
-
-
-class Trainer:
-    """The training graph with its parameters and optimiser; each set of input shapes is bound once and then kept.
-
-    Args:
-        first: a batch, for the first binding. arg, aux: parameters to start from, normalised box weights.
-        momentum: to go on with, by parameter; None: zeros.
-    """
-
-    def __init__(
-        self,
-        cfg: Config,
-        first: Batch,
-        arg: Mapping[str, np.ndarray],
-        aux: Mapping[str, np.ndarray],
-        schedule: WarmupMultiFactor,
-        momentum: Mapping[str, np.ndarray] | None = None,
-    ):
-        symbol = build_symbol(cfg, True)
-        names = symbol.list_arguments()
-        parameters = [name for name in names if name not in DATA_NAMES + LABEL_NAMES]
-        check_parameters(parameters, symbol.list_auxiliary_states(), arg, aux)
-        self.module = mx.mod.BucketingModule(
-            lambda shapes: (symbol, DATA_NAMES, LABEL_NAMES), default_bucket_key=shapes_of(first),
-            logger=logging.getLogger("mxnet_ref"), context=mx.cpu(), fixed_param_names=fixed_parameters(parameters, cfg),
-        )  # fmt: skip
-        batch = data_batch(first)
-        with without_binding_notices():
-            self.module.bind(batch.provide_data, batch.provide_label)
-        self.module.init_params(
-            arg_params={name: mx.nd.array(arg[name]) for name in parameters},
-            aux_params={name: mx.nd.array(aux[name]) for name in symbol.list_auxiliary_states()},
-        )
-        settings = {"momentum": cfg.TRAIN.momentum, "wd": cfg.TRAIN.wd, "rescale_grad": 1.0, "clip_gradient": None}
-        settings |= {"learning_rate": schedule(1), "lr_scheduler": Schedule(schedule)}
-        self.module.init_optimizer(kvstore=None, optimizer="sgd", optimizer_params=settings)
-        self.bound = {shapes_of(first)}
-        self.updater = self.module._curr_module._updater
-        self.index = {name: index for index, name in self.updater.optimizer.idx2name.items()}
-        for name, value in (momentum or {}).items():
-            self.updater.states[self.index[name]] = mx.nd.array(value)
-            self.updater.states_synced[self.index[name]] = True
-
-    def update(self, batch: Batch, draws: Draws) -> dict[str, np.ndarray]:
-        """Forward, backward and one optimiser step. Returns: the graph's outputs by OUTPUT_NAMES.
-
-        Raises: TrainingDiverged; the parameters are then those before this update.
-        """
-        try:
-            outputs = self.forward(batch, draws)
-        except ValueError as error:
-            bad = self.not_finite()
-            if not bad and not isinstance(error, NotFinite):
-                raise
-            first = f"the first parameter that is not finite is {bad[0]}" if bad else "all parameters are finite"
-            raise TrainingDiverged(
-                f"update {draws.step}: {error}; {first}: lower TRAIN.lr or lengthen the warm-up"
-            ) from error
-        self.module.backward()
-        self.module.update()
-        return outputs
-
-    def forward(self, batch: Batch, draws: Draws) -> dict[str, np.ndarray]:
-        """The graph's outputs by OUTPUT_NAMES. Raises: ValueError when an operator refuses its input, or one is not finite."""
-        set_draws(draws)
-        if (shapes := shapes_of(batch)) not in self.bound:
-            named = data_batch(batch)
-            with without_binding_notices():
-                self.module.switch_bucket(shapes, named.provide_data, named.provide_label)
-            self.bound.add(shapes)
-        self.module.forward(data_batch(batch), is_train=True)
-        outputs = {name: output.asnumpy() for name, output in zip(OUTPUT_NAMES, self.module.get_outputs(), strict=True)}
-        raise_failure()
-        if bad := [name for name, value in outputs.items() if not np.isfinite(value).all()]:
-            raise NotFinite(f"output {bad[0]} is not finite")
-        return outputs
-
-    def not_finite(self) -> list[str]:
-        """Parameters and statistics that hold a NaN or an infinity."""
-        arg, aux = self.parameters()
-        return [name for name, value in {**arg, **aux}.items() if not np.isfinite(value).all()]
-
-    def parameters(self) -> tuple[Arrays, Arrays]:
-        """(arg, aux) as they are now."""
-        mx.nd.waitall()  # BatchNorm's backward moves the statistics, and MXNet's engine doesn't know that
-        arg, aux = self.module.get_params()
-        return {k: v.asnumpy() for k, v in arg.items()}, {k: v.asnumpy() for k, v in aux.items()}
-
-    def momentum(self) -> Arrays:
-        """The optimiser's buffers (they hold the learning rate, spec 1.11) by parameter; frozen parameters have none."""
-        states = self.updater.states
-        return {name: states[i].asnumpy() for name, i in self.index.items() if states.get(i) is not None}
 
 
 def train(
@@ -225,27 +96,6 @@ def scene_batches(config: str | Path | Config, *, seed: int = 0) -> Iterator[Bat
         number += 1
         if len(scene.boxes):
             yield training_batch(scene.image, scene.gt_boxes, cfg, Draws(seed, number))
-
-
-def shapes_of(batch: Batch) -> tuple[tuple[int, ...], ...]:
-    return tuple(batch[name].shape for name in (*DATA_NAMES, *LABEL_NAMES))
-
-
-def data_batch(batch: Batch) -> mx.io.DataBatch:
-    """The arrays as MXNet takes them; the bucket is their shapes, since images and object counts differ."""
-    return mx.io.DataBatch(
-        data=[mx.nd.array(batch[name]) for name in DATA_NAMES],
-        label=[mx.nd.array(batch[name]) for name in LABEL_NAMES],
-        bucket_key=shapes_of(batch),
-        provide_data=[mx.io.DataDesc(name, batch[name].shape) for name in DATA_NAMES],
-        provide_label=[mx.io.DataDesc(name, batch[name].shape) for name in LABEL_NAMES],
-    )
-
-
-def check_parameters(parameters: Sequence[str], states: Sequence[str], arg: Mapping, aux: Mapping) -> None:
-    missing = [name for name in parameters if name not in arg] + [name for name in states if name not in aux]
-    if missing:
-        raise InputError(f"train: the network needs {', '.join(missing)}: not among the parameters given")
 
 
 def bar(shown: bool) -> Progress:

@@ -153,3 +153,19 @@ def test_versions_say_what_a_recording_depends_on():
 
     found = versions()
     assert found["mxnet"].startswith("1.9") and found["numpy"] == np.__version__
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rfcn", "rfcn_dcn"])
+def test_calibration_of_the_original_networks_is_lively_enough(name):
+    from dcn_tasks.config import load_config
+    from dcn_tasks.scenes import photographs
+    from mxnet_ref import Detector, calibrated_init, detection_weights, with_test_copies
+
+    cfg = load_config(f"rfcn/resnet_v1_101_voc0712_{name}_end2end_ohem", SCALES=[320, 480])
+    photograph = photographs()[0]
+    arg, aux = calibrated_init(cfg, photograph, seed=0)
+    found, raw = Detector(cfg, detection_weights(with_test_copies(arg, cfg)), aux)(photograph)
+    above = found.above(0.05)
+    assert len(above) >= 50 and len(np.unique(above.classes)) >= 5
+    assert len(np.unique(raw.rois, axis=0)) > 250

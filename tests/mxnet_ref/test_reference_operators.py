@@ -1,5 +1,8 @@
 """The original's Python operators inside MXNet: against loops written from their rules, in both precisions."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -227,3 +230,27 @@ def test_numbers_in_attributes_are_numbers(text):
 
     with pytest.raises(ValueError):
         number_tuple(text)
+
+
+def test_a_process_with_an_uncaught_mistake_ends(tmp_path):
+    """MXNet's engine may wait for ever at exit once an exception went through it."""
+    import subprocess
+    import sys
+
+    script = tmp_path / "fails.py"
+    script.write_text(
+        "from test_reference_training import batches\n"
+        "from tiny_network import tiny\n"
+        "import mxnet_ref\n"
+        "import mxnet_ref.operators.box_annotator_ohem as module\n"
+        "def fail(*args, **more): raise ValueError('planted')\n"
+        "module.select_hard_rois = fail\n"
+        "small = tiny()\n"
+        "mxnet_ref.train(small, batches(small, 1), *mxnet_ref.init_params(small), steps=1, progress=False)\n"
+    )
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parent), *sys.path])}
+    command = [sys.executable, "-W", "ignore", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("ValueError: planted")

@@ -39,7 +39,7 @@ def cfg():
 def history(cfg):
     """Parameters before and after each of three updates, and the gradients of each."""
     from mxnet_ref import init_params
-    from mxnet_ref.training import Trainer, schedule_of
+    from mxnet_ref.trainer import Trainer, schedule_of
 
     arg, aux = init_params(cfg)
     given = batches(cfg, 3)
@@ -170,7 +170,7 @@ def test_a_seed_gives_one_run_and_another_seed_another(cfg):
 @pytest.mark.parametrize("name", ["rfcn_cls_bias", "rpn_bbox_pred_bias"])
 def test_divergence_names_the_update_and_the_first_bad_parameter(cfg, name):
     from mxnet_ref import init_params, train
-    from mxnet_ref.training import TrainingDiverged
+    from mxnet_ref.trainer import TrainingDiverged
 
     arg, aux = init_params(cfg)
     arg[name][:] = np.nan
@@ -220,3 +220,23 @@ def test_binding_is_silent_and_other_messages_are_not(cfg, capfd):
     with without_binding_notices():
         os.write(2, b"[09:00:00] MXNET_SUBGRAPH_BACKEND=NONE is detected\nsomething else\n")
     assert capfd.readouterr().err == "something else\n"
+
+
+def test_graphs_for_many_shapes_take_turns_without_changing_the_result(cfg, monkeypatch):
+    from mxnet_ref import init_params
+    from mxnet_ref import trainer as module
+
+    order = [0, 1, 2, 1, 0, 2, 1]
+    given = batches(cfg, 3)
+    given = [given[index] for index in order]
+    assert len({module.shapes_of(batch) for batch in given}) == 3
+    results, bound = [], []
+    for limit in (64, 1):
+        monkeypatch.setattr(module, "MAX_BOUND", limit)
+        trainer = module.Trainer(cfg, given[0], *init_params(cfg), module.schedule_of(cfg, 9))
+        for number, batch in enumerate(given, 1):
+            trainer.update(batch, Draws(0, number))
+        results.append(trainer.parameters()[0])
+        bound.append(len(trainer.module._buckets))
+    assert bound == [3, 2]
+    assert all((results[0][name] == results[1][name]).all() for name in results[0])
