@@ -73,6 +73,8 @@ DCN_INLINE int64_t sample_channels(const T* const (&corner)[4], const T (&weight
   return begin;
 }
 
+constexpr int64_t AHEAD = 2;  // samples: the map lies beyond the second-level cache, and only we know where it is read next
+
 // columns[t][0, channels) for one offset group's channels.
 template <class T>
 void sample(const T* map, int64_t pitch, const SampleRecord<T>* records, int64_t count, int64_t channels, T* columns,
@@ -81,6 +83,11 @@ void sample(const T* map, int64_t pitch, const SampleRecord<T>* records, int64_t
     const SampleRecord<T>& r = records[t];
     const T* const corner[4] = {map + r.at[0] * pitch, map + r.at[1] * pitch, map + r.at[2] * pitch,
                                 map + r.at[3] * pitch};
+    if (t + AHEAD < count) {
+      for (const int32_t at : records[t + AHEAD].at) {
+        prefetch_lines<3>(map + at * pitch, 0, channels * sizeof(T) / LINE_BYTES);
+      }
+    }
     T* column = columns + t * column_pitch;
     const int64_t done = sample_channels<Vec<T>>(corner, r.weight, 0, channels, column);
     sample_channels<One<T>>(corner, r.weight, done, channels, column);

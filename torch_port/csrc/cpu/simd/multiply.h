@@ -18,6 +18,15 @@ struct LeftMatrix {
   int64_t row, step;
 };
 
+constexpr int64_t LINE_BYTES = 64;
+
+// Asks for the lines [begin, end) of an array ahead of their use; harmless beyond its end.
+template <int LEVEL, class T>
+DCN_INLINE void prefetch_lines(const T* data, int64_t begin, int64_t end) {
+  const char* bytes = reinterpret_cast<const char*>(data);
+  for (int64_t line = begin; line < end; ++line) __builtin_prefetch(bytes + line * LINE_BYTES, 0, LEVEL);
+}
+
 template <class T, int M, int NV>
 DCN_INLINE void multiply_block(int64_t depth, LeftMatrix<T> a, const T* b, int64_t ldb, T* c, int64_t ldc) {
   using V = Vec<T>;
@@ -27,6 +36,9 @@ DCN_INLINE void multiply_block(int64_t depth, LeftMatrix<T> a, const T* b, int64
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) sum[i][j] = V::all(T(0));
   }
+  constexpr int64_t LINES = NV * V::LANES * sizeof(T) / LINE_BYTES;
+#pragma GCC unroll 8
+  for (int i = 0; i < M; ++i) prefetch_lines<3>(c + i * ldc, 0, LINES);
   const T* left = a.data;
   for (int64_t k = 0; k < depth; ++k) {
     V right[NV];
@@ -57,8 +69,15 @@ static void multiply_panel(int64_t rows, int64_t depth, LeftMatrix<T> a, const T
     const int64_t part = depth - begin < DEPTH ? depth - begin : DEPTH;
     const T* right = b + begin * ldb;
     LeftMatrix<T> left = {a.data + begin * a.step, a.row, a.step};
+    // While this part is multiplied, the rows of A that follow and, bit by bit, the next part of B move nearer.
+    const T* next = right + part * ldb;
+    const int64_t left_lines = a.step == 1 ? part * sizeof(T) / LINE_BYTES : 0;
+    const int64_t lines = part * NV * Vec<T>::LANES * sizeof(T) / LINE_BYTES;
+    const int64_t share = rows >= ROWS ? (lines + rows / ROWS - 1) / (rows / ROWS) : 0;
     int64_t i = 0;
     for (; i + ROWS <= rows; i += ROWS) {
+      prefetch_lines<2>(next, i / ROWS * share, (i / ROWS + 1) * share);
+      for (int row = ROWS; row < 2 * ROWS; ++row) prefetch_lines<3>(left.data + row * a.row, 0, left_lines);
       multiply_block<T, ROWS, NV>(part, left, right, ldb, c + i * ldc, ldc);
       left.data += ROWS * a.row;
     }
