@@ -181,7 +181,11 @@ def show(report: dict) -> bool:
             met = ratio <= target if sign == "<=" else ratio >= target
             holds &= met
             table.add_row(
-                name[0], what, f"{ratio:.2f}", f"{sign} {target}" if sign else "", "holds" if met else "MISSED"
+                name[0],
+                what,
+                f"{ratio:.2f}",
+                f"{sign} {target}" if sign else "",
+                (("holds" if met else "MISSED") if sign else "") if sign else "",
             )
     Console(width=110).print(table)
     return holds

@@ -208,6 +208,14 @@ def test_wrong_parameter_says_argument_expected_and_got(device):
         modulated_deform_conv2d(t["input"], t["offset"], None, t["weight"], padding=1)
 
 
+def test_map_with_more_pixels_than_an_index_holds_is_refused():
+    huge = torch.empty(1, 1, 1 << 16, 1 << 15, device="meta")
+    with pytest.raises(
+        RuntimeError, match=r"input: expected height and width below 2\^24 and fewer than 2\^31 - 1 pix"
+    ):
+        deform_conv2d(huge, torch.empty(1, 2, 1 << 16, 1 << 15, device="meta"), torch.empty(1, 1, 1, 1, device="meta"))
+
+
 def test_half_precision_is_refused_with_a_remedy_and_cast_under_autocast():
     t = arguments()
     half = {k: v.bfloat16() for k, v in t.items()}

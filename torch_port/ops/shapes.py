@@ -94,6 +94,11 @@ def check_weight(input: Tensor, weight: Tensor) -> None:
             f"weight: expected output channels that {groups} weight groups ({channels} input channels / "
             f"{weight.shape[1]}) divide, got {shape}"
         )
+    height, width = input.shape[2:]
+    if max(height, width) >= 1 << 24 or height * width >= (1 << 31) - 1:
+        refuse(
+            "input: expected height and width below 2^24 and fewer than 2^31 - 1 pixels, got " + str(list(input.shape))
+        )
 
 
 def deform_conv_shape(

@@ -26,8 +26,7 @@ Border border_named(const std::string& name) {
 }
 
 void check_pair(const char* name, const Sizes& value, int64_t smallest) {
-  if (value.size() != 2 || value[0] < smallest || value[1] < smallest || value[0] > (1 << 20) ||
-      value[1] > (1 << 20)) {
+  if (value.size() != 2 || value[0] < smallest || value[1] < smallest || value[0] > (1 << 20) || value[1] > (1 << 20)) {
     std::ostringstream got;
     for (size_t i = 0; i < value.size(); ++i) got << (i ? ", " : "") << value[i];
     refuse(NAME, name, ": expected two numbers (vertical, horizontal) from ", smallest, " to ", 1 << 20, ", got (",
@@ -61,8 +60,8 @@ void check_input_and_weight(const Tensor& input, const Tensor& weight) {
     refuse(NAME, "weight: expected output channels that ", groups, " weight groups (", input.size(1),
            " input channels / ", weight.size(1), ") divide, got ", shape_text(weight));
   }
-  if (input.size(2) >= (1 << 24) || input.size(3) >= (1 << 24)) {
-    refuse(NAME, "input: expected height and width below 2^24, got ", shape_text(input));
+  if (input.size(2) >= (1 << 24) || input.size(3) >= (1 << 24) || input.size(2) * input.size(3) >= INT32_MAX) {
+    refuse(NAME, "input: expected height and width below 2^24 and fewer than 2^31 - 1 pixels, got ", shape_text(input));
   }
 }
 
@@ -102,9 +101,22 @@ DeformConvShape checked_shape(const Tensor& input, const Tensor& offset, const s
     check_companion("bias", *bias, input);
   }
   const auto number = [](int64_t value) { return static_cast<int>(value); };
-  return {images, channels, input.size(2), input.size(3), weight.size(0), out_height, out_width,
-          number(kernel_h), number(kernel_w), number(stride[0]), number(stride[1]), number(padding[0]),
-          number(padding[1]), number(dilation[0]), number(dilation[1]), number(channels / weight.size(1)),
+  return {images,
+          channels,
+          input.size(2),
+          input.size(3),
+          weight.size(0),
+          out_height,
+          out_width,
+          number(kernel_h),
+          number(kernel_w),
+          number(stride[0]),
+          number(stride[1]),
+          number(padding[0]),
+          number(padding[1]),
+          number(dilation[0]),
+          number(dilation[1]),
+          number(channels / weight.size(1)),
           number(offset_groups)};
 }
 
@@ -113,16 +125,15 @@ const T* data_or_null(const std::optional<Tensor>& t) {
   return t ? t->const_data_ptr<T>() : nullptr;
 }
 
-Tensor deform_conv2d(const Tensor& input, const Tensor& offset, const std::optional<Tensor>& mask,
-                     const Tensor& weight, const std::optional<Tensor>& bias, Sizes stride, Sizes padding,
-                     Sizes dilation, std::string border) {
+Tensor deform_conv2d(const Tensor& input, const Tensor& offset, const std::optional<Tensor>& mask, const Tensor& weight,
+                     const std::optional<Tensor>& bias, Sizes stride, Sizes padding, Sizes dilation,
+                     std::string border) {
   const DeformConvShape s = checked_shape(input, offset, mask, weight, bias, stride, padding, dilation);
   const Border rule = border_named(border);
   const bool last = is_channels_last(input), plain = chosen_isa() == Isa::plain;
   const std::vector<int64_t> size = {s.images, s.out_channels, s.out_height, s.out_width};
-  const Tensor output =
-      torch::stable::empty(size, input.scalar_type(), std::nullopt, input.device(), std::nullopt,
-                           last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
+  const Tensor output = torch::stable::empty(size, input.scalar_type(), std::nullopt, input.device(), std::nullopt,
+                                             last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
   if (s.images == 0) return output;
   const Tensor x = last && !plain ? input : dense(input), o = dense(offset), w = dense(weight);
   const std::optional<Tensor> m = dense(mask), b = dense(bias);
@@ -161,8 +172,8 @@ Gradients deform_conv2d_backward(const Tensor& grad, const Tensor& input, const 
   check_companion("grad", grad, input);
   if (want_mask && !mask) refuse("deform_conv2d_backward", "want_mask: expected false without a mask, got true");
   const auto zeros = [&](bool wanted, const Tensor& like) {
-    Tensor t = torch::stable::new_zeros(input, wanted ? std::vector<int64_t>(like.sizes().begin(), like.sizes().end())
-                                                      : std::vector<int64_t>{0});
+    Tensor t = torch::stable::new_zeros(
+        input, wanted ? std::vector<int64_t>(like.sizes().begin(), like.sizes().end()) : std::vector<int64_t>{0});
     return t;
   };
   Tensor for_input = zeros(want_input, input), for_offset = zeros(want_offset, offset);

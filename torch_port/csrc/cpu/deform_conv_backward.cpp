@@ -43,8 +43,8 @@ std::vector<Block> channel_blocks(const DeformConvShape& s, PanelLayout layout, 
   int64_t weight_begin = 0;
   for (int64_t c = 0; c < s.channels;) {
     const int64_t group = c / s.channels_per_group(), offset_group = c / s.channels_per_offset_group();
-    const int64_t end = std::min({c + largest, (group + 1) * s.channels_per_group(),
-                                  (offset_group + 1) * s.channels_per_offset_group()});
+    const int64_t end = std::min(
+        {c + largest, (group + 1) * s.channels_per_group(), (offset_group + 1) * s.channels_per_offset_group()});
     const int64_t padded = layout.padded(end - c);
     blocks.push_back({{group, offset_group, c, end - c, padded, 0, s.taps()}, weight_begin});
     weight_begin += s.taps() * s.out_channels_per_group() * padded;
@@ -181,7 +181,8 @@ void run_units(const DeformConvArrays<T>& a, const Kernels<T>& kernel, bool chan
         std::memset(static_cast<void*>(own.columns.data()), 0, job.tile * unit.padded * sizeof(T));  // padding too
         const BackwardSpace<T> space = {own.records.data(), own.slopes.data(), own.columns.data(),
                                         own.column_grads.data()};
-        const BackwardTarget<T> target = {weight.data() + begin, a.grad_weight ? grad_weight.data() + begin : nullptr,
+        const BackwardTarget<T> target = {weight.data() + begin,
+                                          a.grad_weight ? grad_weight.data() + begin : nullptr,
                                           slopes ? sums.data() + block * sums_size : nullptr,
                                           {grad_input.data() + index % splits * map_size, pixels + 1, pitch}};
         kernel.unit(job, unit, space, target);

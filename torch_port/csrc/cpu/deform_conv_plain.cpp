@@ -88,8 +88,7 @@ void backward_position(const DeformConvArrays<T>& a, int64_t image, int64_t posi
         sum = {sum.y + part.y, sum.x + part.x, sum.mask + part.mask};
       }
       if (a.grad_offset) {
-        T* offset =
-            a.grad_offset + offset_index(image, group, tap, position, s.offset_groups, s.taps(), s.positions());
+        T* offset = a.grad_offset + offset_index(image, group, tap, position, s.offset_groups, s.taps(), s.positions());
         offset[0] = static_cast<T>(sum.y);
         offset[s.positions()] = static_cast<T>(sum.x);
       }
@@ -112,8 +111,7 @@ void backward_channel(const DeformConvArrays<T>& a, int64_t channel) {
     plane.assign(plane_size, 0);
     for (int64_t unit = 0; unit < s.taps() * s.positions(); ++unit) {
       const int64_t tap = unit / s.positions(), position = unit % s.positions();
-      const Sample<T> sample =
-          sample_of<Border>(a, image, channel / s.channels_per_offset_group(), tap, position);
+      const Sample<T> sample = sample_of<Border>(a, image, channel / s.channels_per_offset_group(), tap, position);
       if (!sample.cell.inside()) continue;
       const FourCorners<T> w = bilinear_weights(sample.cell);
       if (a.grad_weight) {

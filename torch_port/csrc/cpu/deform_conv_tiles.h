@@ -46,11 +46,11 @@ struct ForwardJob {
   PixelMap<const T> input;
   const T* offset;
   const T* mask;
-  const T* weight;         // [groups][K][C/groups][padded O/groups], panel by panel
+  const T* weight;  // [groups][K][C/groups][padded O/groups], panel by panel
   const T* bias;
   T* output;
-  bool channels_last;      // of output
-  int64_t tile;            // positions
+  bool channels_last;  // of output
+  int64_t tile;        // positions
 };
 
 template <class T>
@@ -97,10 +97,10 @@ struct BackwardTarget {
 };
 
 // cpu/simd/deform_conv_lanes.cpp
-#define DCN_DECLARE(isa, T)                                                                              \
-  namespace isa {                                                                                        \
-  PanelLayout panel_layout(T);                                                                           \
-  void forward_tile(const ForwardJob<T>&, const ForwardSpace<T>&, int64_t image, int64_t first);         \
+#define DCN_DECLARE(isa, T)                                                                                          \
+  namespace isa {                                                                                                    \
+  PanelLayout panel_layout(T);                                                                                       \
+  void forward_tile(const ForwardJob<T>&, const ForwardSpace<T>&, int64_t image, int64_t first);                     \
   void backward_unit(const BackwardJob<T>&, const BackwardUnit&, const BackwardSpace<T>&, const BackwardTarget<T>&); \
   }
 DCN_DECLARE(portable, float)

@@ -73,7 +73,8 @@ DCN_INLINE int64_t sample_channels(const T* const (&corner)[4], const T (&weight
   return begin;
 }
 
-constexpr int64_t AHEAD = 2;  // samples: the map lies beyond the second-level cache, and only we know where it is read next
+constexpr int64_t AHEAD =
+    2;  // samples: the map lies beyond the second-level cache, and only we know where it is read next
 
 // columns[t][0, channels) for one offset group's channels.
 template <class T>
@@ -203,8 +204,8 @@ DCN_INLINE int64_t pass(const BackwardPosition<T>& p, int64_t begin, int64_t end
 
 // (y, x, mask) gradients out of the sums; linear, so taken before the lanes are added up.
 template <class V, class T>
-DCN_INLINE void add_slopes(const SlopeSums<V>& sums, const BackwardPosition<T>& p, const SampleSlopes<T>& at, T* y, T* x,
-                           T* mask) {
+DCN_INLINE void add_slopes(const SlopeSums<V>& sums, const BackwardPosition<T>& p, const SampleSlopes<T>& at, T* y,
+                           T* x, T* mask) {
   const V* v = sums.corner;
   const V right = V::all(at.x), left = V::all(T(1) - at.x), lower = V::all(at.y), upper = V::all(T(1) - at.y);
   *y += V::sum(V::fma(V::sub(v[3], v[1]), right, V::mul(V::sub(v[2], v[0]), left))) * at.mask;
@@ -278,13 +279,14 @@ void backward(const BackwardJob<T>& job, const BackwardUnit& unit, const Backwar
     const T* weight = target.weight + tap * outputs * unit.padded;
     for (int64_t image = 0; image < s.images; ++image) {
       const T* map = job.input.data + image * job.input.pixels * job.input.pitch + unit.channel;
-      T* grad_map = job.want_input
-                        ? target.grad_input.data + image * target.grad_input.pixels * target.grad_input.pitch + unit.channel
-                        : nullptr;
+      T* grad_map = job.want_input ? target.grad_input.data +
+                                         image * target.grad_input.pixels * target.grad_input.pitch + unit.channel
+                                   : nullptr;
       T* sums = need_slopes ? target.sums + (image * s.taps() + tap) * 3 * positions : nullptr;
       for (int64_t first = 0; first < positions; first += job.tile) {
         const int64_t count = positions - first < job.tile ? positions - first : job.tile;
-        const T* grad = job.grad.data + (image * job.grad.pixels + first) * job.grad.pitch + unit.weight_group * outputs;
+        const T* grad =
+            job.grad.data + (image * job.grad.pixels + first) * job.grad.pitch + unit.weight_group * outputs;
         locate(job.border, s, job.offset, job.mask, image, unit.offset_group, tap, first, count, false, space.records,
                space.slopes);
         if (need_slopes || job.want_input) {
@@ -305,14 +307,14 @@ void backward(const BackwardJob<T>& job, const BackwardUnit& unit, const Backwar
 
 }  // namespace
 
-#define DCN_DEFINE(T)                                                                                          \
-  PanelLayout panel_layout(T) { return {Vec<T>::LANES, Vec<T>::LANES * Vec<T>::PER_PANEL}; }                   \
-  void forward_tile(const ForwardJob<T>& job, const ForwardSpace<T>& space, int64_t image, int64_t first) {    \
-    forward(job, space, image, first);                                                                         \
-  }                                                                                                            \
-  void backward_unit(const BackwardJob<T>& job, const BackwardUnit& unit, const BackwardSpace<T>& space,       \
-                     const BackwardTarget<T>& target) {                                                        \
-    backward(job, unit, space, target);                                                                        \
+#define DCN_DEFINE(T)                                                                                       \
+  PanelLayout panel_layout(T) { return {Vec<T>::LANES, Vec<T>::LANES * Vec<T>::PER_PANEL}; }                \
+  void forward_tile(const ForwardJob<T>& job, const ForwardSpace<T>& space, int64_t image, int64_t first) { \
+    forward(job, space, image, first);                                                                      \
+  }                                                                                                         \
+  void backward_unit(const BackwardJob<T>& job, const BackwardUnit& unit, const BackwardSpace<T>& space,    \
+                     const BackwardTarget<T>& target) {                                                     \
+    backward(job, unit, space, target);                                                                     \
   }
 DCN_DEFINE(float)
 DCN_DEFINE(double)
