@@ -7,10 +7,13 @@ from dcn_tasks.scenes import SceneSource
 
 TINY = {
     "SCALES": [96, 128],
+    "network__UNITS": [1, 1, 1, 1],
     "network__BASE_WIDTH": 8,
     "network__HEAD_WIDTH": 12,
     "network__RPN_WIDTH": 12,
     "network__ANCHOR_SCALES": [1, 2],
+    "network__NUM_ANCHORS": 6,
+    "network__POOLED_SIZE": 3,
     "TRAIN__RPN_POST_NMS_TOP_N": 12,
     "TEST__RPN_POST_NMS_TOP_N": 12,
     "TRAIN__BATCH_ROIS_OHEM": 8,
