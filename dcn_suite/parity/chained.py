@@ -1,0 +1,149 @@
+"""The whole network, end to end, PyTorch taking MXNet's decisions.
+
+Two comparisons, one per claim (judge.py). Decisions of a run are ReLU masks, pooled pixels, RoIs, samples, hard RoIs and
+bilinear cells.
+
+    function   PyTorch float64 with the decisions of MXNet's float64 run is that run, in all activations and gradients;
+    rounding   PyTorch float64 with the decisions of MXNet's float32 run is the truth for both float32 runs, PyTorch's with
+               the same decisions. MXNet has no replay; that the truth is its function too is the first claim.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dcn_suite.parity.decisions import decisions_of
+from dcn_suite.parity.isolated import as_shape
+from dcn_suite.parity.judge import Judgement, judge_function, judge_rounding
+from dcn_suite.parity.port import Port
+from dcn_suite.parity.reference import Reference
+from dcn_suite.parity.rows import Row, judged_row, reported_row
+from dcn_suite.parity.segments import Segment
+
+CHECK = "chained"
+KINDS = {
+    "Activation": "ReLU masks",
+    "Pooling": "pooled pixels",
+    "Custom": "RoIs, samples and hard RoIs",
+    "_contrib_DeformableConvolution": "sampling cells of deformable convolutions",
+    "_contrib_DeformablePSROIPooling": "sampling cells of deformable RoI poolings",
+}
+MakePort = Callable[[str], Port]
+
+
+@dataclass
+class Scratch:
+    """Activations of one run, on disk, one file each."""
+
+    folder: Path
+    names: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def __setitem__(self, key: str, array: np.ndarray) -> None:
+        self.names[key] = f"{len(self.names):04d}.npy"
+        np.save(self.folder / self.names[key], array, allow_pickle=False)
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        return np.load(self.folder / self.names[key], allow_pickle=False)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.names
+
+    def clear(self) -> None:
+        for name in self.names.values():
+            (self.folder / name).unlink(missing_ok=True)
+        self.names.clear()
+
+
+def chained_rows(
+    reference: Reference,
+    make_port: MakePort,
+    segments: Sequence[Segment],
+    *,
+    kind: str,
+    grad: bool,
+    scratch: Path,
+    step: Callable[[str], None] = lambda text: None,
+) -> list[Row]:
+    """Rows of every activation, and with `grad` of every parameter's gradient, in the graph's order.
+
+    Args: scratch: folder for PyTorch's float32 activations. step: told what is being done.
+    """
+    compared = [segment for segment in segments if segment.op != "Custom"]  # the others are decisions, replayed
+    outputs = {key: segment for segment in compared for key in segment.outputs}
+    parameters = {name: segment for segment in compared for name in segment.parameters} if grad else {}
+    judgements = {key: Judgement() for key in [*outputs, *parameters]}
+    inputs = reference.inputs(kind)
+
+    def run(dtype: str, source: str, sink: Callable, exact: bool):
+        decisions = decisions_of(segments, lambda key: reference.entry(kind, source, key), exact=exact)
+        return make_port(dtype).chain(inputs, segments, decisions=decisions, grad=grad, sink=sink)
+
+    def function(key: str, array: np.ndarray) -> None:
+        if key in outputs:
+            theirs = reference.entry(kind, "float64", key)
+            judge_function(judgements[key], theirs, as_shape(array, theirs.shape))
+
+    step("PyTorch float64 with MXNet's float64 decisions")
+    gradients, _ = run("float64", "float64", function, False)
+    theirs = reference.gradients(kind, "float64") if grad else {}
+    for name in parameters:
+        judge_function(judgements[name], theirs[name], as_shape(gradients[name], theirs[name].shape))
+
+    step("PyTorch float32 with MXNet's float32 decisions")
+    single = Scratch(scratch)
+    gradients32, report = run("float32", "float32", single.__setitem__, False)
+
+    def rounding(key: str, array: np.ndarray) -> None:
+        if key in outputs:
+            theirs = reference.entry(kind, "float32", key)
+            judge_rounding(judgements[key], theirs, as_shape(single[key], theirs.shape), as_shape(array, theirs.shape))
+
+    step("PyTorch float64 with MXNet's float32 decisions")
+    truth, _ = run("float64", "float32", rounding, True)
+    single.clear()
+    theirs = reference.gradients(kind, "float32") if grad else {}
+    for name in parameters:
+        judge_rounding(judgements[name], theirs[name], gradients32[name], truth[name])
+    rows = [row_of(key, segment, "output", judgements[key]) for key, segment in outputs.items()]
+    rows += [row_of(name, segment, f"d {name}", judgements[name]) for name, segment in parameters.items()]
+    rows.sort(key=lambda row: row.depth)
+    return rows + decision_rows(segments, report)
+
+
+def row_of(key: str, segment: Segment, quantity: str, judgement: Judgement) -> Row:
+    return judged_row(CHECK, segment.name, quantity, judgement, depth=segment.depth, operator=segment.op)
+
+
+def decision_rows(segments: Sequence[Segment], report) -> list[Row]:
+    """How often PyTorch's float32 run would have decided otherwise than MXNet's, given the same past."""
+    kinds = {segment.module: KINDS.get(segment.op) for segment in segments}
+    counts: dict[str, list[int]] = {}
+    for name, differing, total in report.rows():
+        count = counts.setdefault(kinds.get(name.partition(":")[0]) or name, [0, 0])
+        count[0] += differing
+        count[1] += total
+    return [
+        reported_row(CHECK, kind, "decisions", f"of {total} replayed decisions, PyTorch alone would differ in", 0, differing)
+        for kind, (differing, total) in counts.items()
+    ]
+
+
+def differing_decisions(
+    segments: Sequence[Segment], ours: Mapping[str, np.ndarray], load: Callable[[str], np.ndarray]
+) -> dict[str, list[int]]:
+    """[differing, total] by kind, of two runs that each decided alone; for ReLU masks and pooled pixels."""
+    counts: dict[str, list[int]] = {}
+    for segment in segments:
+        if segment.op != "Activation":
+            continue
+        key = segment.outputs[0]
+        mine, theirs = ours[key] > 0, load(key) > 0
+        count = counts.setdefault(KINDS[segment.op], [0, 0])
+        count[0] += int((mine != theirs).sum())
+        count[1] += mine.size
+    return counts

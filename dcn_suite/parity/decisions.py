@@ -1,0 +1,52 @@
+"""What MXNet's run decided, in the form that torch_port.models.replay takes."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from dcn_suite.parity.kinks import exact_offset
+from dcn_suite.parity.segments import Segment
+
+SAMPLES = ("rois", "labels", "bbox_targets", "bbox_weights")
+HARD = ("labels", "bbox_weights")
+Load = Callable[[str], np.ndarray]
+
+
+def decisions_of(segments: Sequence[Segment], load: Load, *, exact: bool) -> dict[str, np.ndarray]:
+    """Every decision of a recorded run, by name.
+
+    Args:
+        load: entry key -> recorded array of that run.
+        exact: the run was float32 and a float64 network will replay it: offsets are adjusted so that float64 arithmetic
+            lands on the very positions, and so in the very cells, of the float32 run.
+    """
+    decisions: dict[str, np.ndarray] = {}
+    for segment in segments:
+        path = segment.module
+        if segment.op == "Activation":
+            decisions[path] = load(segment.outputs[0]) > 0
+        elif segment.op == "Pooling" and segment.attrs.get("pool_type", "max") == "max":
+            decisions[path] = taken_pixels(load(segment.inputs[0]), segment)
+        elif segment.op == "_contrib_DeformableConvolution":
+            offset = load(segment.inputs[1])
+            decisions[f"{path}:offset"] = exact_offset(segment, offset) if exact else offset
+        elif segment.op == "_contrib_DeformablePSROIPooling" and len(segment.inputs) == 3:
+            decisions[f"{path}:offset"] = load(segment.inputs[2])
+        elif segment.op == "Custom":
+            kind = segment.attrs["op_type"]
+            parts = {"proposal_target": SAMPLES, "BoxAnnotatorOHEM": HARD}.get(kind)
+            if parts is None:
+                decisions[path] = load(segment.outputs[0])
+            else:
+                decisions |= {f"{path}:{part}": load(key) for part, key in zip(parts, segment.outputs, strict=False)}
+    return decisions
+
+
+def taken_pixels(data: np.ndarray, segment: Segment) -> np.ndarray:
+    """[N, C, OH, OW] index in H*W of the pixel that max pooling takes; the first of equal ones, as both frameworks do."""
+    kernel, stride = (int(segment.attrs[name].strip("()").split(",")[0]) for name in ("kernel", "stride"))
+    full = segment.attrs.get("pooling_convention") == "full"
+    _, taken = F.max_pool2d(torch.as_tensor(data), kernel, stride, ceil_mode=full, return_indices=True)
+    return taken.numpy()

@@ -1,0 +1,157 @@
+"""The arithmetic of the proof: four witnesses of one quantity in, a verdict out.
+
+The witnesses are MXNet and PyTorch, each in float32 and float64. Two claims are judged:
+
+    function   the float64 witnesses agree to 1e-11 of the quantity's scale (its largest absolute value): both frameworks
+               compute the same function, whatever their rounding;
+    rounding   PyTorch's float32 error against float64 is at most twice MXNet's own, plus one rounding of the scale: the
+               port is no worse an implementation of that function than the original.
+
+Elements that fall into different bilinear cells in float32 and float64 belong to no common function near the kink. They
+are set apart, counted, and judged float32 against float32: each witness stays within its own allowance of a common value,
+so the two may differ by the sum of both allowances.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+FUNCTION_TOLERANCE = 1e-11  # of scale: sums of a few thousand float64 terms in two different orders
+ERROR_RATIO = 2.0  # PyTorch's float32 error over MXNet's
+ROUNDING = 2.0**-23  # of scale: one unit in the last place of float32
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing that has to hold: got <= tolerance. A got that is not a number does not hold."""
+
+    what: str
+    expected: float | str
+    got: float
+    tolerance: float
+
+    @property
+    def holds(self) -> bool:
+        return bool(self.got <= self.tolerance)
+
+    @property
+    def strain(self) -> float:
+        """got over tolerance: above 1 it is red; infinite where nothing was allowed and something came."""
+        if self.got <= 0:
+            return 0.0
+        if not np.isfinite(self.got):
+            return float("inf")
+        return float(self.got / self.tolerance) if self.tolerance > 0 else float("inf")
+
+
+@dataclass
+class Judgement:
+    """The claims about one quantity, and the numbers behind them.
+
+    scale: largest |value|; function_error, error_mxnet, error_torch: largest absolute errors; apart: number of elements
+    judged float32 against float32; elements: number of all.
+    """
+
+    claims: list[Claim] = field(default_factory=list)
+    scale: float = 0.0
+    function_error: float | None = None
+    error_mxnet: float | None = None
+    error_torch: float | None = None
+    apart: int = 0
+    elements: int = 0
+
+    @property
+    def worst(self) -> Claim:
+        """The first broken claim, else the most strained one."""
+        broken = [claim for claim in self.claims if not claim.holds]
+        return broken[0] if broken else max(self.claims, key=lambda claim: claim.strain)
+
+    @property
+    def holds(self) -> bool:
+        return all(claim.holds for claim in self.claims)
+
+
+def largest(values: np.ndarray) -> float:
+    """max |value| as float64; 0 of nothing; NaN where one of them is not a number."""
+    return float(np.max(np.abs(values), initial=0.0)) if values.size else 0.0
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """|a - b| in float64. Where both are the same infinity the difference is 0, as it is for equal numbers."""
+    with np.errstate(invalid="ignore"):
+        return np.where(a == b, 0.0, np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64)))
+
+
+def shapes_differ(arrays: dict[str, np.ndarray]) -> Claim | None:
+    """A claim that fails, where the witnesses do not even have one shape."""
+    shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+    if len(set(shapes.values())) <= 1:
+        return None
+    names = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    return Claim(f"one shape ({names})", "one shape", float("inf"), 0.0)
+
+
+def judge_function(judgement: Judgement, mxnet64: np.ndarray, torch64: np.ndarray) -> None:
+    """Adds the claim that the float64 witnesses agree."""
+    differs = shapes_differ({"MXNet": mxnet64, "PyTorch": torch64})
+    if differs:
+        judgement.claims.append(differs)
+        return
+    scale = largest(mxnet64)
+    judgement.scale = max(judgement.scale, scale)
+    judgement.elements = mxnet64.size
+    judgement.function_error = largest(difference(mxnet64, torch64))
+    judgement.claims.append(
+        Claim("float64 PyTorch = float64 MXNet", 0.0, judgement.function_error, FUNCTION_TOLERANCE * scale)
+    )
+
+
+def judge_rounding(
+    judgement: Judgement, mxnet32: np.ndarray, torch32: np.ndarray, truth: np.ndarray, apart: np.ndarray | None = None
+) -> None:
+    """Adds the claim that PyTorch's float32 error is at most twice MXNet's plus one rounding of the scale.
+
+    Args:
+        truth: float64. apart: bool of the same shape (or broadcastable to it), the elements on a kink; None: none.
+    """
+    differs = shapes_differ({"MXNet": mxnet32, "PyTorch": torch32, "float64": truth})
+    if differs:
+        judgement.claims.append(differs)
+        return
+    scale = largest(truth)
+    judgement.scale = max(judgement.scale, scale)
+    judgement.elements = truth.size
+    error_mxnet, error_torch = difference(mxnet32, truth), difference(torch32, truth)
+    if apart is not None and apart.any():
+        apart = np.broadcast_to(apart, truth.shape)
+        judgement.apart = int(apart.sum())
+        error_mxnet, error_torch = error_mxnet[~apart], error_torch[~apart]
+    judgement.error_mxnet, judgement.error_torch = largest(error_mxnet), largest(error_torch)
+    allowance = ERROR_RATIO * judgement.error_mxnet + ROUNDING * scale
+    judgement.claims.append(
+        Claim("float32 PyTorch's error against MXNet's", judgement.error_mxnet, judgement.error_torch, allowance)
+    )
+    if judgement.apart:
+        between = largest(difference(mxnet32[apart], torch32[apart]))
+        own = judgement.error_mxnet + ROUNDING * scale
+        judgement.claims.append(
+            Claim("float32 PyTorch = float32 MXNet on the kink", 0.0, between, allowance + own)
+        )
+
+
+def judge(
+    mxnet32: np.ndarray,
+    mxnet64: np.ndarray,
+    torch32: np.ndarray,
+    torch64: np.ndarray,
+    *,
+    apart: np.ndarray | None = None,
+) -> Judgement:
+    """Both claims about one quantity on one input; MXNet's float64 is the truth.
+
+    Args: four arrays of one shape; apart: see judge_rounding.
+    """
+    judgement = Judgement()
+    judge_function(judgement, mxnet64, torch64)
+    judge_rounding(judgement, mxnet32, torch32, mxnet64, apart)
+    return judgement

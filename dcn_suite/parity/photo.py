@@ -1,0 +1,29 @@
+"""The one photo that every witness sees, and the boxes that training pretends are on it."""
+
+import numpy as np
+
+
+
+def photo_of(height: int, width: int) -> np.ndarray:
+    """scikit-image's astronaut, cut around its middle to the aspect ratio of height : width; RGB uint8.
+
+    The network's own input scaling then brings it to height x width (or to the nearest the aspect ratio allows).
+    """
+    from skimage import data
+
+    image = data.astronaut()
+    full_h, full_w = image.shape[:2]
+    scale = min(full_h / height, full_w / width)
+    cut_h, cut_w = min(full_h, round(height * scale)), min(full_w, round(width * scale))
+    top, left = (full_h - cut_h) // 2, (full_w - cut_w) // 2
+    return np.ascontiguousarray(image[top : top + cut_h, left : left + cut_w])
+
+
+def boxes_on(height: int, width: int, num_classes: int, seed: int, count: int = 6) -> np.ndarray:
+    """[count, 5] = (x1, y1, x2, y2, class) in pixels of the photo: boxes of many sizes, classes 1 .. num_classes - 1."""
+    generator = np.random.default_rng(seed)
+    side = np.stack([generator.uniform(0.2, 0.6, count) * width, generator.uniform(0.2, 0.6, count) * height], axis=1)
+    start = generator.uniform(0, 1, (count, 2)) * (np.array([width, height]) - side)
+    boxes = np.concatenate([start, start + side - 1], axis=1).round()
+    classes = 1 + np.arange(count) % (num_classes - 1)
+    return np.concatenate([boxes, classes[:, None]], axis=1)

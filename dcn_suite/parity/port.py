@@ -1,0 +1,164 @@
+"""PyTorch as a witness: single modules on given inputs, and the whole network with every activation handed out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dcn_suite.parity.segments import Segment
+from dcn_tasks.streams import Draws
+from torch_port.models import RFCN
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+Sink = Callable[[str, np.ndarray], None]
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass
+class Port:
+    """The network in one precision, with what its modules need beside tensors.
+
+    limits: of the proposals (training or test). draws: the streams that MXNet's side used.
+    """
+
+    network: RFCN
+    dtype: str
+    is_train: bool
+    draws: Draws
+
+    def __post_init__(self) -> None:
+        self.network = self.network.to(DTYPES[self.dtype]).train(self.is_train)
+
+    @property
+    def limits(self):
+        return self.network.train_limits if self.is_train else self.network.test_limits
+
+    def tensor(self, array: np.ndarray) -> Tensor:
+        return torch.as_tensor(np.array(array), dtype=DTYPES[self.dtype])
+
+    def module(self, segment: Segment) -> nn.Module:
+        return self.network.get_submodule(segment.module)
+
+    def run(
+        self, segment: Segment, inputs: Mapping[str, np.ndarray], head_gradients: Sequence[np.ndarray] | None
+    ) -> tuple[list[np.ndarray], Arrays]:
+        """One segment alone.
+
+        Args:
+            inputs: by entry key, in MXNet's shapes. head_gradients: one per output, or None for forward only.
+        Returns: outputs, gradients by entry key and by MXNet's parameter name.
+        """
+        grad = head_gradients is not None and bool(segment.differentiable)
+        tensors = {key: self.tensor(inputs[key]) for key in segment.inputs}
+        wanted = {key: tensors[key].requires_grad_(grad) for key in segment.differentiable}
+        module = self.module(segment)
+        owned = {name: getattr(module, segment.torch_parameter(name)) for name in segment.parameters}
+        with torch.set_grad_enabled(grad):
+            result = self.call(module, segment, list(tensors.values()))
+        if not grad:
+            return [array_of(output) for output in outputs_of(result)], {}
+        targets = {**wanted, **owned}
+        if segment.is_loss:
+            found = torch.autograd.grad(result.scalar, list(targets.values()))
+        else:
+            outputs = outputs_of(result)
+            heads = [self.tensor(head).reshape(output.shape) for head, output in zip(head_gradients, outputs, strict=True)]
+            found = torch.autograd.grad(outputs, list(targets.values()), heads)
+        gradients = {key: array_of(gradient) for key, gradient in zip(targets, found, strict=True)}
+        return [array_of(output) for output in outputs_of(result)], gradients
+
+    def call(self, module: nn.Module, segment: Segment, tensors: list[Tensor]):
+        """The module's own call, with MXNet's shapes turned into the module's."""
+        role = segment.module.rpartition(".")[2]
+        if role == "proposal":
+            return module(*tensors, self.limits, self.draws)
+        if role == "proposal_target":
+            return module(*tensors, self.draws)
+        if role == "hard_rois":
+            return module(tensors[0], tensors[1], _Samples(*tensors[2:]))
+        if segment.module == "rpn.softmax":
+            channels = 2 * self.network.rpn.num_anchors
+            grouped = tensors[0]
+            return module(grouped.reshape(grouped.shape[0], channels, -1, grouped.shape[-1])).reshape(grouped.shape)
+        if segment.op == "SoftmaxOutput" and tensors[0].dim() == 4:
+            return module(tensors[0].flatten(2), tensors[1])
+        return module(*tensors)
+
+    def chain(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        segments: Sequence[Segment],
+        *,
+        decisions: Mapping[str, np.ndarray] | None,
+        grad: bool,
+        sink: Sink,
+    ) -> tuple[Arrays, object]:
+        """The whole network; every segment's outputs go to `sink(key, array)` as they are computed.
+
+        Args: decisions: to replay (torch_port.models.replay), or None to decide freely.
+        Returns: gradients by MXNet's parameter name (where `grad`), and the replay's report or None.
+        """
+        by_module = {segment.module: segment for segment in segments}
+        handles = [self.network.get_submodule(path).register_forward_hook(_watch(segment, sink)) for path, segment in by_module.items()]
+        try:
+            report, loss = self._forward(inputs, decisions, grad)
+        finally:
+            for handle in handles:
+                handle.remove()
+        if not grad:
+            return {}, report
+        self.network.zero_grad()
+        loss.backward()
+        names = {name: segment.parameter_path(name) for segment in segments for name in segment.parameters}
+        gradients = {name: array_of(self.network.get_parameter(path).grad) for name, path in names.items()}
+        self.network.zero_grad()
+        return gradients, report
+
+    def _forward(self, inputs: Mapping[str, np.ndarray], decisions, grad: bool):
+        from torch_port.models import replaying
+
+        with torch.set_grad_enabled(grad):
+            if self.is_train:
+                outputs = self.network.forward_train(inputs, self.draws, replay=decisions)
+                return outputs.replayed, outputs.loss
+            data, im_info = self.tensor(inputs["data"]), self.tensor(inputs["im_info"])
+            if decisions is None:
+                self.network(data, im_info, self.draws)
+                return None, None
+            with replaying(self.network, decisions) as report:
+                self.network(data, im_info, self.draws)
+            return report, None
+
+
+@dataclass
+class _Samples:
+    """What HardRoISelector reads of a sample."""
+
+    labels: Tensor
+    bbox_targets: Tensor
+    bbox_weights: Tensor
+
+
+def outputs_of(result) -> list[Tensor]:
+    """The tensors that stand for the node's outputs."""
+    if isinstance(result, Tensor):
+        return [result]
+    if hasattr(result, "scalar"):
+        return [result.output]
+    return list(result)
+
+
+def array_of(tensor: Tensor | None) -> np.ndarray:
+    if tensor is None:
+        raise RuntimeError("parity: a gradient that should be there is missing: the module does not use that input")
+    return tensor.detach().cpu().numpy()
+
+
+def _watch(segment: Segment, sink: Sink) -> Callable:
+    def hook(module: nn.Module, args: tuple, result) -> None:
+        for key, output in zip(segment.outputs, outputs_of(result), strict=True):
+            sink(key, array_of(output))
+
+    return hook

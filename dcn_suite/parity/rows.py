@@ -1,0 +1,149 @@
+"""The table of a parity run: one row per (check, node, quantity), and what it amounts to."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+
+from dcn_suite.parity.judge import Judgement
+
+HOLDS, RED, REPORTED = "holds", "red", "reported"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: what | expected | got | tolerance | verdict.
+
+    check: isolated, chained, free-running, detections or trajectory. node: MXNet's name. quantity: output, d data, ...
+    expected, got, tolerance: numbers, or words. verdict: holds, red, or reported (measured, not judged).
+    strain: got over tolerance. depth: place of the node in the graph. measures: every number behind the verdict.
+    """
+
+    check: str
+    node: str
+    quantity: str
+    claim: str
+    expected: float | int | str
+    got: float | int | str
+    tolerance: float | int | str
+    verdict: str
+    strain: float = 0.0
+    depth: int = 0
+    operator: str = ""
+    note: str = ""
+    measures: dict = field(default_factory=dict)
+
+    @property
+    def what(self) -> str:
+        return f"{self.check} · {self.node} · {self.quantity}"
+
+
+def judged_row(check: str, node: str, quantity: str, judgement: Judgement, **extra) -> Row:
+    """The row of a judgement: its first broken claim, or its most strained one."""
+    worst = judgement.worst
+    measures = {
+        name: getattr(judgement, name)
+        for name in ("scale", "function_error", "error_mxnet", "error_torch", "apart", "elements")
+    }
+    note = f"{judgement.apart} of {judgement.elements} on the kink" if judgement.apart else ""
+    return Row(
+        check,
+        node,
+        quantity,
+        worst.what,
+        worst.expected,
+        worst.got,
+        worst.tolerance,
+        HOLDS if judgement.holds else RED,
+        strain=worst.strain,
+        measures=measures,
+        **{"note": note, **extra},
+    )
+
+
+def counted_row(check: str, node: str, quantity: str, claim: str, got: int, allowed: int = 0, **extra) -> Row:
+    """A row about a count (unmatched boxes, differing labels) of which `allowed` may be there."""
+    verdict = HOLDS if got <= allowed else RED
+    return Row(
+        check, node, quantity, claim, 0, got, allowed, verdict, strain=0.0 if got <= allowed else math.inf, **extra
+    )
+
+
+def reported_row(check: str, node: str, quantity: str, claim: str, expected, got, **extra) -> Row:
+    """A measured row that is not judged."""
+    return Row(check, node, quantity, claim, expected, got, "—", REPORTED, **extra)
+
+
+class Table:
+    """Rows in the order they were found."""
+
+    def __init__(self, rows: Iterable[Row] = ()):
+        self.rows = list(rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def add(self, *rows: Row) -> None:
+        self.rows.extend(rows)
+
+    @property
+    def red(self) -> list[Row]:
+        return [row for row in self.rows if row.verdict == RED]
+
+    @property
+    def judged(self) -> list[Row]:
+        return [row for row in self.rows if row.verdict != REPORTED]
+
+    @property
+    def holds(self) -> bool:
+        """Whether something was judged and nothing is red: an empty table proves nothing."""
+        return bool(self.judged) and not self.red
+
+    def worst(self, count: int = 10) -> list[Row]:
+        """The most strained judged rows."""
+        return sorted(self.judged, key=lambda row: -row.strain)[:count]
+
+    def summary(self) -> list[dict]:
+        """One entry per check: name, count, held, apart, worst (a sentence), strain."""
+        entries = []
+        for check in dict.fromkeys(row.check for row in self.rows):
+            rows = [row for row in self.rows if row.check == check]
+            judged = [row for row in rows if row.verdict != REPORTED]
+            worst = max(judged, key=lambda row: row.strain, default=None)
+            entries.append(
+                {
+                    "name": check,
+                    "count": len(judged),
+                    "held": sum(row.verdict == HOLDS for row in judged),
+                    "reported": len(rows) - len(judged),
+                    "apart": sum(row.measures.get("apart", 0) for row in rows),
+                    "worst": f"{worst.node} · {worst.quantity}, {number(worst.strain)} of the tolerance" if worst else "",
+                    "strain": worst.strain if worst else 0.0,
+                }
+            )
+        return entries
+
+    def as_list(self) -> list[dict]:
+        """Plain data for JSON: not-finite numbers as words."""
+        return [{key: plain(value) for key, value in asdict(row).items()} for row in self.rows]
+
+
+def plain(value):
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    return value
+
+
+def number(value: float | int | str) -> str:
+    """A number for a table cell: whole ones whole, others with three digits."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) or value == 0:
+        return str(int(value))
+    if not math.isfinite(value):
+        return "∞" if value > 0 else str(value)
+    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e4 else f"{value:.2e}"

@@ -1,0 +1,105 @@
+"""Which nodes of the MXNet graph are compared with which module of the PyTorch network.
+
+Most segments are one node. The box losses are four nodes there (subtract, smooth L1, weight, MakeLoss) and one module
+here. Reshapes move no number and have no counterpart.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+SHAPE_ONLY = {"Reshape", "BlockGrad", "Flatten", "_copy", "identity"}
+LOSS_CHAIN = {"elemwise_sub", "broadcast_sub", "_sub", "smooth_l1", "elemwise_mul", "broadcast_mul", "_mul"}
+LOSSES = {"MakeLoss", "SoftmaxOutput"}  # they put their own gradient in the place of the one from above
+DECIDERS = {"Custom"}
+# which inputs of an operator, counted without parameters, have a gradient
+DIFFERENTIABLE = {"_contrib_DeformablePSROIPooling": (0, 2), "_contrib_PSROIPooling": (0,), "SoftmaxOutput": (0,), "Custom": ()}
+TORCH_NAME = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator of MXNet's graph, as recorded. inputs, outputs: entry keys (mxnet_ref.witness)."""
+
+    name: str
+    op: str
+    attrs: Mapping[str, str]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Nodes that are one module here.
+
+    name: of the last node. nodes: names. op: of the last node. inputs: entry keys from outside, parameters left out.
+    parameters: MXNet's names. outputs: entry keys. module: path in the network. depth: place in the graph.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    op: str
+    attrs: Mapping[str, str]
+    inputs: tuple[str, ...]
+    parameters: tuple[str, ...]
+    outputs: tuple[str, ...]
+    module: str
+    depth: int
+
+    @property
+    def differentiable(self) -> tuple[str, ...]:
+        """Inputs whose gradient is compared."""
+        if self.op == "MakeLoss":
+            return self.inputs[:1]
+        places = DIFFERENTIABLE.get(self.op, range(len(self.inputs)))
+        return tuple(self.inputs[place] for place in places if place < len(self.inputs))
+
+    @property
+    def is_loss(self) -> bool:
+        return self.op in LOSSES
+
+    def torch_parameter(self, name: str) -> str:
+        """conv1_weight -> weight: the attribute of the module that holds an MXNet parameter."""
+        return TORCH_NAME[name.rpartition("_")[2]]
+
+    def parameter_path(self, name: str) -> str:
+        return f"{self.module}.{self.torch_parameter(name)}"
+
+
+def segments_of(
+    nodes: Iterable[Node], modules: Mapping[str, str], parameters: Iterable[str]
+) -> tuple[list[Segment], list[Node]]:
+    """All segments in the graph's order, and the nodes that should have a counterpart and have none.
+
+    Args:
+        modules: module path by node name (weights_convert.node_map). parameters: names of parameters and auxiliary states.
+    """
+    parameters = set(parameters)
+    segments, orphans, chain = [], [], []
+    for depth, node in enumerate(nodes):
+        if node.op in SHAPE_ONLY:
+            continue
+        if node.op in LOSS_CHAIN:
+            chain.append(node)
+            continue
+        if node.name not in modules:
+            orphans.append(node)
+            continue
+        members = [*chain, node] if node.op == "MakeLoss" else [node]
+        if node.op == "MakeLoss":
+            chain = []
+        inside = {key for member in members for key in member.outputs}
+        outside = dict.fromkeys(key for member in members for key in member.inputs if key not in inside)
+        segments.append(
+            Segment(
+                node.name,
+                tuple(member.name for member in members),
+                node.op,
+                node.attrs,
+                tuple(key for key in outside if key not in parameters),
+                tuple(key for key in outside if key in parameters and key.rpartition("_")[2] in TORCH_NAME),
+                node.outputs,
+                modules[node.name],
+                depth,
+            )
+        )
+    return segments, orphans + chain

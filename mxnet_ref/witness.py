@@ -1,0 +1,191 @@
+"""MXNet as a witness: a graph run end to end with every activation handed out, and single nodes run on given inputs.
+
+An entry is one array that flows between nodes; its key is the node's name, with `:index` where the node has several
+outputs ("custom0:2"). Variables are entries too.
+"""
+
+import ctypes
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import mxnet as mx
+import numpy as np
+from mxnet.base import NDArrayHandle
+
+Arrays = dict[str, np.ndarray]
+Sink = Callable[[str, np.ndarray], None]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator of a graph. inputs, outputs: entry keys, in the operator's order; aux: names of auxiliary states."""
+
+    name: str
+    op: str
+    attrs: dict[str, str]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class Witness:
+    """A symbol, its parameters and inputs, in one precision.
+
+    Args:
+        symbol: mx.sym.Symbol, built for `dtype`.
+        arg, aux: parameters and auxiliary states by name, NumPy.
+        dtype: "float32" or "float64"; everything is cast to it.
+    """
+
+    def __init__(self, symbol: mx.sym.Symbol, arg: Mapping[str, np.ndarray], aux: Mapping[str, np.ndarray], dtype: str):
+        self.symbol, self.dtype = symbol, dtype
+        self.arg, self.aux = dict(arg), dict(aux)
+        self.json = json.loads(symbol.tojson())
+        self.key_of_output = keys_of_outputs(symbol)
+        self.nodes = {node.name: node for node in graph_nodes(self.json, self.key_of_output.values())}
+        self.place = {node["name"]: index for index, node in enumerate(self.json["nodes"])}
+
+    def chain(self, inputs: Mapping[str, np.ndarray], *, is_train: bool, grad: bool, sink: Sink) -> Arrays:
+        """Runs the whole graph; every entry goes to `sink(key, array)` as soon as it is computed.
+
+        Returns: gradients of every parameter when `grad`, from head gradients of 1 (the training graphs' losses put
+            their own in the place of those); else nothing.
+        """
+        values = {**self.arg, **inputs}
+        names = self.symbol.list_arguments()
+        args = {name: self.array(values[name]) for name in names}
+        grads = {name: mx.nd.zeros_like(args[name]) for name in names if grad and name in self.arg}
+        executor = self.symbol.bind(
+            mx.cpu(),
+            args,
+            args_grad=grads or None,
+            grad_req={name: "write" if name in grads else "null" for name in names},
+            aux_states={name: self.array(self.aux[name]) for name in self.symbol.list_auxiliary_states()},
+        )
+        seen: set[str] = set()
+
+        def watch(name: bytes | str, handle: int) -> None:
+            key = self.key_of_output.get(name.decode() if isinstance(name, bytes) else name)
+            if key is not None and key not in seen:
+                seen.add(key)
+                sink(key, mx.nd.NDArray(ctypes.cast(handle, NDArrayHandle), writable=False).asnumpy())
+
+        executor.set_monitor_callback(watch)
+        outputs = executor.forward(is_train=is_train)
+        if grad:
+            executor.backward([mx.nd.ones_like(output) for output in outputs])
+        mx.nd.waitall()
+        return {name: gradient.asnumpy() for name, gradient in grads.items()}
+
+    def run(
+        self,
+        nodes: Sequence[str],
+        inputs: Mapping[str, np.ndarray],
+        head_gradients: Sequence[np.ndarray] | None,
+        *,
+        wanted: Iterable[str] = (),
+        is_train: bool,
+    ) -> tuple[list[np.ndarray], Arrays]:
+        """Runs some nodes alone, as one small graph that ends in the last of them.
+
+        Args:
+            nodes: names, in the graph's order; a node may read the outputs of those before it.
+            inputs: values of the entries that come from outside. Parameters are this witness's own.
+            head_gradients: one per output of the last node; None: forward only.
+            wanted: entry keys and parameter names whose gradient is wanted.
+        Returns: outputs of the last node, gradients by key.
+        """
+        symbol, keys = self.excerpt(nodes)
+        values = {name: self.array(inputs[key] if key in inputs else self.arg[key]) for name, key in keys.items()}
+        wanted = set(wanted) if head_gradients is not None else set()
+        names = {name: key for name, key in keys.items() if key in wanted}
+        grads = {name: mx.nd.zeros_like(values[name]) for name in names}
+        executor = symbol.bind(
+            mx.cpu(),
+            values,
+            args_grad=grads or None,
+            grad_req={name: "write" if name in grads else "null" for name in keys},
+            aux_states={name: self.array(self.aux[name]) for name in symbol.list_auxiliary_states()},
+        )
+        outputs = executor.forward(is_train=is_train)
+        if grads:
+            executor.backward([self.array(gradient) for gradient in head_gradients])
+        return [output.asnumpy() for output in outputs], {key: grads[name].asnumpy() for name, key in names.items()}
+
+    def excerpt(self, nodes: Sequence[str]) -> tuple[mx.sym.Symbol, dict[str, str]]:
+        """The nodes as a symbol of their own. Returns: symbol, key by argument name."""
+        places = [self.place[name] for name in nodes]
+        new_nodes: list[dict] = []
+        arguments: dict[str, str] = {}
+        moved: dict[tuple[int, int], list[int]] = {}
+        auxiliary = set(self.symbol.list_auxiliary_states())
+        for place in places:
+            node = self.json["nodes"][place]
+            sources = []
+            for source, index, *_ in node["inputs"]:
+                if (source, index) not in moved:
+                    key = self.key(source, index)
+                    name = key if key in auxiliary else key.replace(":", "_of_")
+                    moved[source, index] = [len(new_nodes), 0, 0]
+                    new_nodes.append({"op": "null", "name": name, "inputs": []})
+                    if key not in auxiliary:
+                        arguments[name] = key
+                sources.append(moved[source, index])
+            for index in range(len(self.nodes[node["name"]].outputs)):
+                moved[place, index] = [len(new_nodes), index, 0]
+            new_nodes.append({**node, "inputs": sources})
+        last = places[-1]
+        content = {
+            "nodes": new_nodes,
+            "arg_nodes": [index for index, node in enumerate(new_nodes) if node["op"] == "null"],
+            "heads": [moved[last, index] for index in range(len(self.nodes[nodes[-1]].outputs))],
+            "attrs": self.json["attrs"],
+        }
+        return mx.sym.load_json(json.dumps(content)), arguments
+
+    def key(self, place: int, index: int) -> str:
+        node = self.json["nodes"][place]
+        return node["name"] if node["op"] == "null" else self.nodes[node["name"]].outputs[index]
+
+    def array(self, value: np.ndarray) -> mx.nd.NDArray:
+        return mx.nd.array(value, dtype=self.dtype)
+
+
+def keys_of_outputs(symbol: mx.sym.Symbol) -> dict[str, str]:
+    """Key of every visible output of every operator, by the name that MXNet gives that output."""
+    internals = symbol.get_internals()
+    variables = set(symbol.list_inputs())
+    names = [(output, each.name) for output, each in zip(internals.list_outputs(), internals, strict=True)]
+    names = [(output, node) for output, node in names if output not in variables]
+    count: dict[str, int] = {}
+    for _, node in names:
+        count[node] = count.get(node, 0) + 1
+    keys, used = {}, dict.fromkeys(count, 0)
+    for output, node in names:
+        keys[output] = f"{node}:{used[node]}" if count[node] > 1 else node
+        used[node] += 1
+    return keys
+
+
+def graph_nodes(content: Mapping, keys: Iterable[str]) -> list[Node]:
+    """The operators of a symbol's JSON, in its order."""
+    outputs: dict[str, list[str]] = {}
+    for key in keys:
+        outputs.setdefault(key.partition(":")[0], []).append(key)
+    nodes = content["nodes"]
+
+    def key(source: int, index: int) -> str:
+        node = nodes[source]
+        return node["name"] if node["op"] == "null" else outputs[node["name"]][index]
+
+    return [
+        Node(
+            node["name"],
+            node["op"],
+            {name: value for name, value in node.get("attrs", {}).items() if name != "cfg"},
+            tuple(key(source, index) for source, index, *_ in node["inputs"]),
+            tuple(outputs[node["name"]]),
+        )
+        for node in nodes
+        if node["op"] != "null"
+    ]

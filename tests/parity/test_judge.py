@@ -1,0 +1,87 @@
+"""The arithmetic of the verdict, on numbers small enough to check by hand."""
+
+import numpy as np
+import pytest
+
+from dcn_suite.parity.judge import ROUNDING, judge
+
+TRUTH = np.array([4.0, -2.0, 1.0, 0.5])
+
+
+def witnesses(mxnet_error: float = 1e-7, torch_error: float = 1e-7, function_error: float = 0.0):
+    mxnet32 = (TRUTH + [mxnet_error, 0, 0, 0]).astype(np.float64)
+    torch32 = (TRUTH + [0, torch_error, 0, 0]).astype(np.float64)
+    return mxnet32, TRUTH, torch32, TRUTH + [0, 0, function_error, 0]
+
+
+def test_equal_witnesses_hold():
+    judgement = judge(TRUTH, TRUTH, TRUTH, TRUTH)
+    assert judgement.holds
+    assert judgement.worst.strain == 0
+
+
+def test_float64_disagreement_of_more_than_1e11_of_scale_is_red():
+    assert judge(*witnesses(function_error=3.9e-11)).holds
+    judgement = judge(*witnesses(function_error=4.1e-11))
+    assert not judgement.holds
+    assert judgement.worst.what == "float64 PyTorch = float64 MXNet"
+
+
+def test_float32_error_may_be_twice_the_original_plus_one_rounding_of_scale():
+    allowed = 2 * 1e-6 + ROUNDING * 4
+    assert judge(*witnesses(1e-6, 0.99 * allowed)).holds
+    judgement = judge(*witnesses(1e-6, 1.01 * allowed))
+    assert not judgement.holds
+    assert judgement.worst.tolerance == pytest.approx(allowed)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_a_number_is_red(bad):
+    broken = TRUTH.copy()
+    broken[1] = bad
+    assert not judge(TRUTH, TRUTH, broken, TRUTH).holds
+    assert not judge(TRUTH, TRUTH, TRUTH, broken).holds
+
+
+def test_another_shape_is_red_and_says_both():
+    judgement = judge(TRUTH, TRUTH, TRUTH[:3], TRUTH[:3])
+    assert not judgement.holds
+    assert "(4,)" in judgement.worst.what
+    assert "(3,)" in judgement.worst.what
+
+
+def test_a_quantity_of_zeros_allows_only_zeros():
+    zeros = np.zeros(4)
+    assert judge(zeros, zeros, zeros, zeros).holds
+    assert not judge(zeros, zeros, zeros + 1e-30, zeros).holds
+
+
+def test_elements_on_the_kink_are_judged_float32_against_float32():
+    mxnet32, truth, torch32, torch64 = witnesses()
+    mxnet32, torch32 = mxnet32.copy(), torch32.copy()
+    mxnet32[3] = torch32[3] = 7.5  # both fell into the other cell
+    assert judge(mxnet32, truth, torch32 + 1e-3, torch64).holds  # left in, one kink hides every other mistake
+    on_kink = np.array([False, False, False, True])
+    judgement = judge(mxnet32, truth, torch32, torch64, apart=on_kink)
+    assert judgement.holds
+    assert judgement.apart == 1
+    torch32[3] = 7.4
+    judgement = judge(mxnet32, truth, torch32, torch64, apart=on_kink)
+    assert not judgement.holds
+    assert "kink" in judgement.worst.what
+
+
+def test_an_element_set_apart_does_not_widen_the_allowance_of_the_others():
+    mxnet32, truth, torch32, torch64 = witnesses(1e-7, 1e-5)
+    mxnet32 = mxnet32.copy()
+    mxnet32[3] += 1.0
+    torch32 = torch32.copy()
+    torch32[3] += 1.0
+    assert not judge(mxnet32, truth, torch32, torch64, apart=np.array([False, False, False, True])).holds
+
+
+def test_nothing_at_all_holds_with_no_elements():
+    empty = np.zeros((0, 5))
+    judgement = judge(empty, empty, empty, empty)
+    assert judgement.holds
+    assert judgement.elements == 0
