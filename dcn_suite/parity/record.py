@@ -1,0 +1,176 @@
+"""MXNet's side of a parity run, computed here. The only part of parity that needs MXNet."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from dcn_suite.parity.photo import boxes_on, photo_of
+from dcn_suite.parity.reference import DTYPES, Arrays, NodeRun, Reference, head_gradients, pack
+from dcn_suite.parity.segments import Segment, segments_of
+from dcn_tasks.batch import training_batch
+from dcn_tasks.config import Config, load_config, to_plain
+from dcn_tasks.images import to_network_input
+from dcn_tasks.recording import Recording, RecordingWriter
+from dcn_tasks.streams import Draws
+from weights_convert import node_map
+
+Step = Callable[[str], None]
+
+
+class LiveReference(Reference):
+    """A recording made here and now; single nodes run in MXNet when they are asked for."""
+
+    def __init__(self, recording: Recording, witnesses: Mapping[str, Mapping[str, object]]):
+        super().__init__(recording)
+        self.witnesses = witnesses
+
+    def isolated(self, kind: str, segment: Segment, inputs: Mapping[str, np.ndarray], *, grad: bool) -> dict[str, NodeRun]:
+        return run_alone(self.witnesses[kind], segment, inputs, grad=grad, is_train=kind == "train")
+
+
+def run_alone(witnesses: Mapping[str, object], segment: Segment, inputs: Mapping[str, np.ndarray], *, grad: bool, is_train: bool):
+    """One segment in MXNet in both precisions: NodeRun by dtype."""
+    runs, heads = {}, None
+    wanted = [*segment.differentiable, *segment.parameters] if grad and segment.differentiable else []
+    for dtype in DTYPES:
+        if wanted and heads is None:
+            shapes, _ = witnesses[dtype].run(segment.nodes, inputs, None, is_train=is_train)
+            heads = head_gradients(segment.name, shapes)
+        runs[dtype] = NodeRun(*witnesses[dtype].run(segment.nodes, inputs, heads, wanted=wanted, is_train=is_train))
+    return runs
+
+
+def witnesses_of(cfg: Config, parameters: Arrays, kind: str) -> dict[str, object]:
+    """MXNet in both precisions, for the test or the training graph.
+
+    Args: parameters: arg:NAME and aux:NAME; `_test` copies take the place of their originals in the test graph.
+    """
+    os.environ.setdefault("MXNET_SUBGRAPH_BACKEND", "NONE")
+    import mxnet_ref
+    from mxnet_ref.witness import Witness
+
+    arg = {key.removeprefix("arg:"): value for key, value in parameters.items() if key.startswith("arg:")}
+    aux = {key.removeprefix("aux:"): value for key, value in parameters.items() if key.startswith("aux:")}
+    copies = {name.removesuffix("_test"): arg.pop(name) for name in list(arg) if name.endswith("_test")}
+    if kind == "test":
+        arg |= copies
+    return {
+        dtype: Witness(mxnet_ref.build_symbol(cfg, kind == "train", dtype=dtype), arg, aux, dtype) for dtype in DTYPES
+    }
+
+
+def record(
+    cfg: Config,
+    folder: Path,
+    *,
+    size: tuple[int, int],
+    grad: bool,
+    seed: int,
+    isolated: bool,
+    parameters: Arrays | None = None,
+    step: Step = lambda text: None,
+) -> LiveReference:
+    """Runs MXNet from end to end, and with `isolated` node by node, and writes it all down.
+
+    Args:
+        cfg: of the R-FCN family. folder: of the recording. size: of the photo in the network, pixels.
+        grad: record the training graph with gradients too. seed: of weights, boxes and draws.
+        isolated: False leaves single nodes to be run when they are asked for.
+        parameters: arg:NAME, aux:NAME of a checkpoint; None: calibrated random ones.
+        step: told what is being done.
+    """
+    import mxnet_ref
+    from mxnet_ref.operators.draws import set_draws
+
+    cfg = load_config(cfg, SCALES=[min(size), max(size)])
+    photo = photo_of(*size)
+    draws = Draws(seed)
+    set_draws(draws)
+    if parameters is None:
+        step("weights with sane statistics")
+        parameters = calibrated(cfg, photo, seed)
+    kinds = ["test", "train"] if grad else ["test"]
+    graphs, witnesses = {}, {}
+    with RecordingWriter(folder) as writer:
+        writer.save("photo", {"image": photo})
+        writer.save("parameters", parameters)
+        for kind in kinds:
+            witnesses[kind] = witnesses_of(cfg, parameters, kind)
+            nodes = list(witnesses[kind]["float32"].nodes.values())
+            graphs[kind] = [asdict(node) for node in nodes]
+            inputs = inputs_of(cfg, photo, seed, draws, kind)
+            writer.save(f"{kind}/inputs", inputs)
+            chains = record_chains(writer, witnesses[kind], inputs, kind, step)
+            if isolated:
+                record_isolated(writer, cfg, witnesses[kind], {**inputs, **chains}, kind, parameters, step)
+        writer.finish(
+            {
+                "recorded by": f"MXNet {mxnet_ref.mxnet_version()}",
+                "config": to_plain(cfg),
+                "seed": seed,
+                "size": list(size),
+                "graphs": graphs,
+                "isolated": isolated,
+            }
+        )
+    return LiveReference(Recording(folder), witnesses)
+
+
+def calibrated(cfg: Config, photo: np.ndarray, seed: int) -> Arrays:
+    """Random weights that make a fair test, as arg:NAME and aux:NAME with the `_test` copies."""
+    import mxnet_ref
+
+    arg, aux = mxnet_ref.calibrated_init(cfg, photo, seed)
+    arg = mxnet_ref.with_test_copies(arg, cfg)
+    arrays = {f"arg:{name}": value for name, value in arg.items()} | {f"aux:{name}": value for name, value in aux.items()}
+    return {name: np.asarray(value, np.float32) for name, value in arrays.items()}
+
+
+def inputs_of(cfg: Config, photo: np.ndarray, seed: int, draws: Draws, kind: str) -> Arrays:
+    """What a graph is fed."""
+    if kind == "test":
+        data, im_info = to_network_input(photo, cfg)
+        return {"data": np.asarray(data, np.float32), "im_info": np.asarray(im_info, np.float32)}
+    boxes = boxes_on(*photo.shape[:2], cfg.dataset.NUM_CLASSES, seed)
+    batch = training_batch(photo, boxes, cfg, draws)
+    return {name: np.asarray(array, np.float32) for name, array in batch.items()}
+
+
+def record_chains(writer: RecordingWriter, witnesses: Mapping, inputs: Arrays, kind: str, step: Step) -> Arrays:
+    """Both precisions from end to end. Returns: the float32 entries, where that is little."""
+    for dtype, witness in witnesses.items():
+        step(f"MXNet {dtype}, {kind} graph")
+        sink = NodeFiles(writer, f"{kind}/{dtype}", {node.name: len(node.outputs) for node in witness.nodes.values()})
+        gradients = witness.chain(inputs, is_train=kind == "train", grad=kind == "train", sink=sink)
+        if gradients:
+            writer.save(f"{kind}/{dtype}/gradients", gradients)
+
+
+class NodeFiles:
+    """Collects a node's outputs until they are complete, then writes them as one group."""
+
+    def __init__(self, writer: RecordingWriter, prefix: str, counts: Mapping[str, int]):
+        self.writer, self.prefix, self.counts = writer, prefix, counts
+        self.waiting: dict[str, Arrays] = {}
+
+    def __call__(self, key: str, array: np.ndarray) -> None:
+        node = key.partition(":")[0]
+        arrays = self.waiting.setdefault(node, {})
+        arrays[key] = array
+        if len(arrays) == self.counts[node]:
+            self.writer.save(f"{self.prefix}/{node}", self.waiting.pop(node))
+
+
+def record_isolated(writer, cfg: Config, witnesses: Mapping, entries: Arrays, kind: str, parameters: Arrays, step: Step) -> None:
+    """Every segment alone, in both precisions, gradients where the training graph is recorded."""
+    is_train = kind == "train"
+    names = [key.partition(":")[2] for key in parameters]
+    nodes = witnesses["float32"].nodes.values()
+    segments, _ = segments_of(nodes, node_map(cfg, is_train), names)
+    for segment in segments:
+        step(f"MXNet, {segment.name} alone")
+        runs = run_alone(witnesses, segment, {key: entries[key] for key in segment.inputs}, grad=is_train, is_train=is_train)
+        writer.save(f"{kind}/isolated/{segment.name}", pack(runs))
