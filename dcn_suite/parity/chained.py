@@ -133,17 +133,3 @@ def decision_rows(segments: Sequence[Segment], report) -> list[Row]:
     ]
 
 
-def differing_decisions(
-    segments: Sequence[Segment], ours: Mapping[str, np.ndarray], load: Callable[[str], np.ndarray]
-) -> dict[str, list[int]]:
-    """[differing, total] by kind, of two runs that each decided alone; for ReLU masks and pooled pixels."""
-    counts: dict[str, list[int]] = {}
-    for segment in segments:
-        if segment.op != "Activation":
-            continue
-        key = segment.outputs[0]
-        mine, theirs = ours[key] > 0, load(key) > 0
-        count = counts.setdefault(KINDS[segment.op], [0, 0])
-        count[0] += int((mine != theirs).sum())
-        count[1] += mine.size
-    return counts

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from dcn_suite.parity.judge import FUNCTION_TOLERANCE, ROUNDING
 from dcn_suite.parity.rows import RED, Row, number
 
 WIDTH, HEIGHT = 1080, 330
@@ -72,12 +73,12 @@ def error_by_depth(rows: list[Row]) -> Plot | None:
 
     dots = []
     for row, name, colour, value in drawn:
-        red = row.verdict == RED and name != "error_mxnet"
+        red = row.verdict == RED and name != "error_mxnet" and (name != "function_error" or value > FUNCTION_TOLERANCE)
         x = LEFT + 6 + row.depth / depth * (WIDTH - LEFT - RIGHT - 12)
         title = f"{row.node} · {row.quantity}: {number(value)} of scale"
         dots.append(Dot(round(x, 1), place_y(value), "#c62828" if red else colour, 3.4 if red else 1.9, title))
     dots.sort(key=lambda dot: dot.radius)
     ticks = [Line(place_y(10.0**power), f"1e{power}") for power in range(-17, math.floor(top) + 1, 2)]
     ticks.append(Line(place_y(0.0), "0"))
-    limits = [Line(place_y(1e-11), "float64 limit 1e-11"), Line(place_y(2.0**-23), "one float32 rounding")]
+    limits = [Line(place_y(FUNCTION_TOLERANCE), "float64 limit 1e-11"), Line(place_y(ROUNDING), "one float32 rounding")]
     return Plot(dots, ticks, limits, SERIES)

@@ -93,30 +93,65 @@ def record(
         step("weights with sane statistics")
         parameters = calibrated(cfg, photo, seed)
     kinds = ["test", "train"] if grad else ["test"]
-    graphs, witnesses = {}, {}
-    with RecordingWriter(folder) as writer:
-        writer.save("photo", {"image": photo})
-        writer.save("parameters", parameters)
+    witnesses = {kind: witnesses_of(cfg, parameters, kind) for kind in kinds}
+    about = {
+        "config": to_plain(cfg),
+        "seed": seed,
+        "size": list(size),
+        "isolated": isolated,
+        "versions": mxnet_ref.versions(),
+        "graphs": {kind: [asdict(node) for node in witnesses[kind]["float32"].nodes.values()] for kind in kinds},
+    }
+    writer = RecordingWriter(folder, f"MXNet {about['versions']['mxnet']}", about)
+    with Bundles(writer, compress=isolated) as bundles:
+        bundles["photo"] = photo
+        bundles.group("parameters", parameters)
         for kind in kinds:
-            witnesses[kind] = witnesses_of(cfg, parameters, kind)
-            nodes = list(witnesses[kind]["float32"].nodes.values())
-            graphs[kind] = [asdict(node) for node in nodes]
-            inputs = inputs_of(cfg, photo, seed, draws, kind)
-            writer.save(f"{kind}/inputs", inputs)
-            chains = record_chains(writer, witnesses[kind], inputs, kind, step)
-            if isolated:
-                record_isolated(writer, cfg, witnesses[kind], {**inputs, **chains}, kind, parameters, step)
-        writer.finish(
-            {
-                "recorded by": f"MXNet {mxnet_ref.mxnet_version()}",
-                "config": to_plain(cfg),
-                "seed": seed,
-                "size": list(size),
-                "graphs": graphs,
-                "isolated": isolated,
-            }
-        )
+            bundles.group(f"{kind}/inputs", inputs_of(cfg, photo, seed, draws, kind))
+    for kind in kinds:
+        for dtype, witness in witnesses[kind].items():
+            step(f"MXNet {dtype}, {kind} graph from end to end")
+            with Bundles(writer, compress=isolated) as bundles:
+                record_chain(bundles, witness, inputs_of(cfg, photo, seed, draws, kind), kind, dtype)
+    writer.finish()
+    if isolated:
+        live = LiveReference(Recording(folder), witnesses)
+        with Bundles(writer, compress=True) as bundles:
+            for kind in kinds:
+                record_isolated(bundles, live, cfg, kind, grad=kind == "train", step=step)
+        writer.finish()
     return LiveReference(Recording(folder), witnesses)
+
+
+class Bundles:
+    """Gathers arrays into parts of a recording of at most 64 MiB (or one array each where that is larger)."""
+
+    limit = 64 << 20
+
+    def __init__(self, writer: RecordingWriter, *, compress: bool):
+        self.writer, self.compress = writer, compress
+        self.waiting: Arrays = {}
+
+    def __enter__(self) -> "Bundles":
+        return self
+
+    def __exit__(self, kind: type | None, *args: object) -> None:
+        if kind is None:
+            self.flush()
+
+    def __setitem__(self, name: str, array: np.ndarray) -> None:
+        self.waiting[name] = array
+        if sum(each.nbytes for each in self.waiting.values()) >= self.limit:
+            self.flush()
+
+    def group(self, prefix: str, arrays: Mapping[str, np.ndarray]) -> None:
+        for name, array in arrays.items():
+            self[f"{prefix}/{name}"] = array
+
+    def flush(self) -> None:
+        if self.waiting:
+            self.writer.part(f"part-{len(self.writer.manifest['files']):04d}", self.waiting, compress=self.compress)
+            self.waiting = {}
 
 
 def calibrated(cfg: Config, photo: np.ndarray, seed: int) -> Arrays:
@@ -139,38 +174,23 @@ def inputs_of(cfg: Config, photo: np.ndarray, seed: int, draws: Draws, kind: str
     return {name: np.asarray(array, np.float32) for name, array in batch.items()}
 
 
-def record_chains(writer: RecordingWriter, witnesses: Mapping, inputs: Arrays, kind: str, step: Step) -> Arrays:
-    """Both precisions from end to end. Returns: the float32 entries, where that is little."""
-    for dtype, witness in witnesses.items():
-        step(f"MXNet {dtype}, {kind} graph")
-        sink = NodeFiles(writer, f"{kind}/{dtype}", {node.name: len(node.outputs) for node in witness.nodes.values()})
-        gradients = witness.chain(inputs, is_train=kind == "train", grad=kind == "train", sink=sink)
-        if gradients:
-            writer.save(f"{kind}/{dtype}/gradients", gradients)
+def record_chain(bundles: Bundles, witness, inputs: Arrays, kind: str, dtype: str) -> None:
+    """One precision from end to end: every entry, and every gradient of the training graph."""
 
+    def sink(key: str, array: np.ndarray) -> None:
+        bundles[f"{kind}/{dtype}/{key}"] = array
 
-class NodeFiles:
-    """Collects a node's outputs until they are complete, then writes them as one group."""
-
-    def __init__(self, writer: RecordingWriter, prefix: str, counts: Mapping[str, int]):
-        self.writer, self.prefix, self.counts = writer, prefix, counts
-        self.waiting: dict[str, Arrays] = {}
-
-    def __call__(self, key: str, array: np.ndarray) -> None:
-        node = key.partition(":")[0]
-        arrays = self.waiting.setdefault(node, {})
-        arrays[key] = array
-        if len(arrays) == self.counts[node]:
-            self.writer.save(f"{self.prefix}/{node}", self.waiting.pop(node))
-
-
-def record_isolated(writer, cfg: Config, witnesses: Mapping, entries: Arrays, kind: str, parameters: Arrays, step: Step) -> None:
-    """Every segment alone, in both precisions, gradients where the training graph is recorded."""
     is_train = kind == "train"
-    names = [key.partition(":")[2] for key in parameters]
-    nodes = witnesses["float32"].nodes.values()
-    segments, _ = segments_of(nodes, node_map(cfg, is_train), names)
+    gradients = witness.chain(inputs, is_train=is_train, grad=is_train, sink=sink)
+    bundles.group(f"{kind}/{dtype}/gradient", gradients)
+
+
+def record_isolated(bundles: Bundles, live: LiveReference, cfg: Config, kind: str, *, grad: bool, step: Step) -> None:
+    """Every segment alone, in both precisions."""
+    segments, _ = segments_of(live.nodes(kind), node_map(cfg, kind == "train"), live.parameter_names())
     for segment in segments:
         step(f"MXNet, {segment.name} alone")
-        runs = run_alone(witnesses, segment, {key: entries[key] for key in segment.inputs}, grad=is_train, is_train=is_train)
-        writer.save(f"{kind}/isolated/{segment.name}", pack(runs))
+        inputs = {key: live.entry(kind, "float32", key) for key in segment.inputs}
+        runs = live.isolated(kind, segment, inputs, grad=grad)
+        for name, array in pack(f"{kind}/isolated/{segment.name}", runs).items():
+            bundles[name] = array

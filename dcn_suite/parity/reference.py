@@ -1,21 +1,20 @@
 """MXNet's side of a parity run, on disk: what it was fed, what it computed, end to end and node by node.
 
-A recording is a folder of the dcn_tasks.recording kind. Its groups of arrays:
+A recording (dcn_tasks.recording) has these arrays; KIND is "test" or "train", DTYPE "float32" or "float64":
 
-    parameters              arg:NAME, aux:NAME, with the `_test` copies, float32
-    photo                   image, RGB uint8
-    KIND/inputs             the graph's inputs; KIND is "test" or "train"
-    KIND/DTYPE/NAME         outputs of one node of the run from end to end
-    KIND/DTYPE/gradients    of every parameter (train)
-    KIND/isolated/NAME      one node alone: outputs and gradients in both precisions
+    parameters/arg:NAME, parameters/aux:NAME    float32, with the `_test` copies
+    photo                                       RGB uint8
+    KIND/inputs/NAME                            what the graph was fed
+    KIND/DTYPE/KEY                              every output of every node, in the run from end to end
+    KIND/DTYPE/gradient/NAME                    of every parameter (train)
+    KIND/isolated/NODE/DTYPE/...                one node alone: output/INDEX, gradient/KEY
 
-A live reference runs MXNet for the last group whenever it is asked, because a full network's does not fit on a disk.
+A live reference runs MXNet for the last kind whenever it is asked: a full network's would fill the disk.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -47,62 +46,67 @@ class Reference:
 
     def __init__(self, recording: Recording):
         self.recording = recording
-        self.meta = recording.manifest["meta"]
-        self.load = lru_cache(maxsize=4)(self._load)
+        if not {"graphs", "config", "seed", "size"} <= recording.about.keys():
+            raise InputError(f"{recording.folder}: expected a recording made by `dcn parity --record`, got another kind")
 
-    def _load(self, group: str) -> Arrays:
-        return self.recording.load(group)
+    @property
+    def about(self) -> dict:
+        return self.recording.about
 
     def nodes(self, kind: str) -> list[Node]:
-        if kind not in self.meta["graphs"]:
+        graphs = self.about["graphs"]
+        if kind not in graphs:
             raise InputError(
-                f"parity: the recording has the graphs {', '.join(self.meta['graphs'])}, {kind} is wanted: record it with --grad"
+                f"{self.recording.folder}: has the graphs {', '.join(graphs)}; {kind} is wanted: record it again with --grad"
             )
         return [
             Node(node["name"], node["op"], node["attrs"], tuple(node["inputs"]), tuple(node["outputs"]))
-            for node in self.meta["graphs"][kind]
+            for node in graphs[kind]
         ]
+
+    def group(self, prefix: str) -> Arrays:
+        """Every array whose name starts with `prefix`/, without it."""
+        start = f"{prefix}/"
+        return {name.removeprefix(start): self.recording[name] for name in self.recording if name.startswith(start)}
 
     def parameters(self) -> Arrays:
         """arg:NAME and aux:NAME."""
-        return self.load("parameters")
+        return self.group("parameters")
 
-    def parameter_names(self) -> list[str]:
-        return [key.partition(":")[2] for key in self.parameters()]
+    def parameter_names(self) -> set[str]:
+        return {name.partition(":")[2] for name in self.recording if name.startswith("parameters/")}
 
     @property
     def photo(self) -> np.ndarray:
-        return self.load("photo")["image"]
+        return self.recording["photo"]
 
     def inputs(self, kind: str) -> Arrays:
-        return self.load(f"{kind}/inputs")
+        return self.group(f"{kind}/inputs")
 
     def entry(self, kind: str, dtype: str, key: str) -> np.ndarray:
-        """One entry of the run from end to end; inputs of the graph are float32."""
-        inputs = self.inputs(kind)
-        if key in inputs:
-            return inputs[key]
-        return self.load(f"{kind}/{dtype}/{key.partition(':')[0]}")[key]
+        """One entry of the run from end to end, or an input of the graph."""
+        own = f"{kind}/{dtype}/{key}"
+        return self.recording[own if own in self.recording else f"{kind}/inputs/{key}"]
 
     def gradients(self, kind: str, dtype: str) -> Arrays:
-        return self.load(f"{kind}/{dtype}/gradients")
+        return self.group(f"{kind}/{dtype}/gradient")
 
-    def isolated(self, kind: str, segment: Segment, inputs: Mapping[str, np.ndarray], *, grad: bool) -> dict[str, NodeRun]:
+    def isolated(
+        self, kind: str, segment: Segment, inputs: Mapping[str, np.ndarray], *, grad: bool
+    ) -> dict[str, NodeRun]:
         """The segment alone on `inputs`, by dtype."""
-        arrays = self.load(f"{kind}/isolated/{segment.name}")
         runs = {}
         for dtype in DTYPES:
-            outputs = [arrays[f"{dtype}/output/{index}"] for index in range(len(segment.outputs))]
-            start = f"{dtype}/gradient/"
-            gradients = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
-            runs[dtype] = NodeRun(outputs, gradients if grad else {})
+            prefix = f"{kind}/isolated/{segment.name}/{dtype}"
+            outputs = [self.recording[f"{prefix}/output/{index}"] for index in range(len(segment.outputs))]
+            runs[dtype] = NodeRun(outputs, self.group(f"{prefix}/gradient") if grad else {})
         return runs
 
 
-def pack(runs: Mapping[str, NodeRun]) -> Arrays:
-    """A segment's runs as one group of arrays; the inverse is Reference.isolated."""
+def pack(prefix: str, runs: Mapping[str, NodeRun]) -> Arrays:
+    """A segment's runs as named arrays; the inverse is Reference.isolated."""
     arrays: Arrays = {}
     for dtype, run in runs.items():
-        arrays |= {f"{dtype}/output/{index}": output for index, output in enumerate(run.outputs)}
-        arrays |= {f"{dtype}/gradient/{name}": gradient for name, gradient in run.gradients.items()}
+        arrays |= {f"{prefix}/{dtype}/output/{index}": output for index, output in enumerate(run.outputs)}
+        arrays |= {f"{prefix}/{dtype}/gradient/{name}": gradient for name, gradient in run.gradients.items()}
     return arrays

@@ -1,0 +1,110 @@
+"""Both frameworks from end to end, each deciding alone: how many decisions differ, and what a user sees of it."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from dcn_suite.parity.chained import KINDS
+from dcn_suite.parity.decisions import taken_pixels
+from dcn_suite.parity.detections import detection_rows, detections_of, fairness_rows
+from dcn_suite.parity.isolated import as_shape
+from dcn_suite.parity.judge import difference, largest
+from dcn_suite.parity.kinks import conv_positions
+from dcn_suite.parity.matching import match_boxes
+from dcn_suite.parity.port import Port
+from dcn_suite.parity.reference import Reference
+from dcn_suite.parity.rows import Row, reported_row
+from dcn_suite.parity.segments import Segment
+from dcn_tasks.config import Config
+from dcn_tasks.detections import Detections
+
+CHECK = "free-running"
+FULL_WIDTH = 64  # network.BASE_WIDTH of the original's networks
+
+
+class FreeRun:
+    """One free-running forward of the test graph in float32 against MXNet's recorded one, compared as it goes.
+
+    found: detections by framework.
+    """
+
+    def __init__(self, reference: Reference, segments: Sequence[Segment], cfg: Config):
+        self.reference, self.cfg = reference, cfg
+        self.segments = {key: segment for segment in segments for key in segment.outputs}
+        self.by_module = {segment.module: segment for segment in segments}
+        self.differing: dict[str, list[int]] = {}
+        self.measured: list[Row] = []
+        self.kept: dict[str, np.ndarray] = {}
+        self.found: dict[str, Detections] = {}
+
+    def theirs(self, key: str, dtype: str = "float32") -> np.ndarray:
+        return self.reference.entry("test", dtype, key)
+
+    def run(self, port: Port) -> list[Row]:
+        """All rows: decisions, activations before the RoIs, outputs on matched RoIs, detections, fairness."""
+        port.chain(self.reference.inputs("test"), list(self.by_module.values()), decisions=None, grad=False, sink=self)
+        rows = [
+            reported_row(CHECK, kind, "decisions", f"of {total} decisions, differ between the frameworks", 0, differing)
+            for kind, (differing, total) in self.differing.items()
+        ]
+        return [*rows, *self.roi_rows(), *self.measured, *self.detection_rows()]
+
+    def __call__(self, key: str, array: np.ndarray) -> None:
+        segment = self.segments[key]
+        theirs = self.theirs(key)
+        array = as_shape(array, theirs.shape)
+        if segment.op == "Activation":
+            self.count(segment.op, (array > 0) != (theirs > 0))
+            if segment.module == "backbone.stem.relu":
+                self.kept["stem"] = array
+        elif segment.op == "Pooling" and segment.module == "backbone.stem.pool":
+            own, other = (taken_pixels(each, segment) for each in (self.kept.pop("stem"), self.theirs(segment.inputs[0])))
+            self.count(segment.op, own != other)
+        elif segment.module.endswith("offset_conv"):
+            conv = self.by_module[segment.module.replace("offset_conv", "conv2")]
+            own, other = (np.floor(conv_positions(conv, each)[0]) for each in (array, theirs))
+            self.count(conv.op, own != other)
+        if segment.module in ("rpn.proposal", "head.softmax", "head.bbox_average"):
+            self.kept[segment.module] = array
+        elif not segment.module.startswith("head."):
+            self.measure(segment, key, array, theirs)
+
+    def count(self, op: str, differs: np.ndarray) -> None:
+        entry = self.differing.setdefault(KINDS[op], [0, 0])
+        entry[0] += int(differs.sum())
+        entry[1] += differs.size
+
+    def measure(self, segment: Segment, key: str, array: np.ndarray, theirs: np.ndarray) -> None:
+        truth = self.theirs(key, "float64")
+        errors = {name: largest(difference(each, truth)) for name, each in (("error_mxnet", theirs), ("error_torch", array))}
+        self.measured.append(
+            reported_row(
+                CHECK, segment.name, "output", "float32 error of PyTorch; expected: MXNet's own", errors["error_mxnet"],
+                errors["error_torch"], depth=segment.depth, operator=segment.op,
+                measures={"scale": largest(truth), **errors},
+            )
+        )  # fmt: skip
+
+    def roi_rows(self) -> Iterator[Row]:
+        """RoIs as sets, and the outputs on those that both frameworks keep."""
+        ours, theirs = self.kept["rpn.proposal"], self.theirs(self.by_module["rpn.proposal"].outputs[0])
+        matching = match_boxes(theirs[:, 1:], ours[:, 1:])
+        yield reported_row(CHECK, "rois", "RoIs", f"of {len(theirs)} RoIs, kept by one framework only", 0, matching.unmatched)
+        for path in ("head.softmax", "head.bbox_average"):
+            segment = self.by_module[path]
+            other = self.theirs(segment.outputs[0]).reshape(len(theirs), -1)[matching.pairs[:, 0]]
+            own = self.kept[path].reshape(len(ours), -1)[matching.pairs[:, 1]]
+            error = largest(difference(own, other))
+            claim = f"largest difference on {len(matching.pairs)} matched RoIs"
+            yield reported_row(CHECK, segment.name, "output", claim, 0.0, error, depth=segment.depth)
+
+    def detection_rows(self) -> Iterator[Row]:
+        names = ("rpn.proposal", "head.softmax", "head.bbox_average")
+        im_info = self.reference.inputs("test")["im_info"]
+        mxnet = [self.theirs(self.by_module[name].outputs[0]) for name in names]
+        self.found = {
+            "MXNet": detections_of(*mxnet, im_info, self.cfg),
+            "PyTorch": detections_of(*(self.kept[name] for name in names), im_info, self.cfg),
+        }
+        yield from detection_rows(self.found["MXNet"], self.found["PyTorch"])
+        yield from fairness_rows(self.found["MXNet"], None, full=self.cfg.network.BASE_WIDTH >= FULL_WIDTH)
