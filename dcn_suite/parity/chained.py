@@ -8,7 +8,7 @@ bilinear cells.
                the same decisions. MXNet has no replay; that the truth is its function too is the first claim.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -128,8 +128,8 @@ def decision_rows(segments: Sequence[Segment], report) -> list[Row]:
         count[0] += differing
         count[1] += total
     return [
-        reported_row(CHECK, kind, "decisions", f"of {total} replayed decisions, PyTorch alone would differ in", 0, differing)
+        reported_row(
+            CHECK, kind, "decisions", f"of {total} replayed decisions, PyTorch alone would differ in", 0, differing
+        )
         for kind, (differing, total) in counts.items()
     ]
-
-

@@ -16,7 +16,9 @@ FULL_NET_DETECTIONS = 50
 FULL_NET_CLASSES = 5
 
 
-def detections_of(rois: np.ndarray, cls_prob: np.ndarray, bbox_pred: np.ndarray, im_info: np.ndarray, cfg: Config) -> Detections:
+def detections_of(
+    rois: np.ndarray, cls_prob: np.ndarray, bbox_pred: np.ndarray, im_info: np.ndarray, cfg: Config
+) -> Detections:
     """Boxes in pixels of the photo from the network's raw outputs."""
     return detections(
         rois,
@@ -42,7 +44,11 @@ def detection_rows(mxnet: Detections, torch: Detections) -> Iterator[Row]:
     lonely = np.concatenate([shown[0].scores[matching.only_a], shown[1].scores[matching.only_b]])
     unmatched = int((lonely > SHOWN + SCORE_TOLERANCE).sum())
     yield counted_row(
-        CHECK, "detections", "boxes", f"boxes above {SHOWN} that one framework lacks (same class, IoU >= 0.999)", unmatched
+        CHECK,
+        "detections",
+        "boxes",
+        f"boxes above {SHOWN} that one framework lacks (same class, IoU >= 0.999)",
+        unmatched,
     )
     scores = shown[0].scores[matching.pairs[:, 0]] - shown[1].scores[matching.pairs[:, 1]]
     largest = float(np.max(np.abs(scores), initial=0.0))
@@ -70,4 +76,6 @@ def fairness_rows(mxnet: Detections, proposal_scores: np.ndarray | None, *, full
 
 def _at_least(node: str, claim: str, wanted: int, got: int) -> Row:
     verdict = HOLDS if got >= wanted else RED
-    return Row("network", node, "count", claim, f"≥ {wanted}", got, "—", verdict, strain=0.0 if got >= wanted else float("inf"))
+    return Row(
+        "network", node, "count", claim, f"≥ {wanted}", got, "—", verdict, strain=0.0 if got >= wanted else float("inf")
+    )

@@ -58,7 +58,9 @@ class FreeRun:
             if segment.module == "backbone.stem.relu":
                 self.kept["stem"] = array
         elif segment.op == "Pooling" and segment.module == "backbone.stem.pool":
-            own, other = (taken_pixels(each, segment) for each in (self.kept.pop("stem"), self.theirs(segment.inputs[0])))
+            own, other = (
+                taken_pixels(each, segment) for each in (self.kept.pop("stem"), self.theirs(segment.inputs[0]))
+            )
             self.count(segment.op, own != other)
         elif segment.module.endswith("offset_conv"):
             conv = self.by_module[segment.module.replace("offset_conv", "conv2")]
@@ -76,7 +78,9 @@ class FreeRun:
 
     def measure(self, segment: Segment, key: str, array: np.ndarray, theirs: np.ndarray) -> None:
         truth = self.theirs(key, "float64")
-        errors = {name: largest(difference(each, truth)) for name, each in (("error_mxnet", theirs), ("error_torch", array))}
+        errors = {
+            name: largest(difference(each, truth)) for name, each in (("error_mxnet", theirs), ("error_torch", array))
+        }
         self.measured.append(
             reported_row(
                 CHECK, segment.name, "output", "float32 error of PyTorch; expected: MXNet's own", errors["error_mxnet"],
@@ -89,7 +93,9 @@ class FreeRun:
         """RoIs as sets, and the outputs on those that both frameworks keep."""
         ours, theirs = self.kept["rpn.proposal"], self.theirs(self.by_module["rpn.proposal"].outputs[0])
         matching = match_boxes(theirs[:, 1:], ours[:, 1:])
-        yield reported_row(CHECK, "rois", "RoIs", f"of {len(theirs)} RoIs, kept by one framework only", 0, matching.unmatched)
+        yield reported_row(
+            CHECK, "rois", "RoIs", f"of {len(theirs)} RoIs, kept by one framework only", 0, matching.unmatched
+        )
         for path in ("head.softmax", "head.bbox_average"):
             segment = self.by_module[path]
             other = self.theirs(segment.outputs[0]).reshape(len(theirs), -1)[matching.pairs[:, 0]]

@@ -48,9 +48,7 @@ def segment_rows(segment: Segment, inputs: dict, theirs: dict, ours: dict, grad:
     if not grad:
         return
     for key, gradient in theirs["float32"].gradients.items():
-        four = Four(
-            gradient, ours["float32"][1][key], theirs["float64"].gradients[key], ours["float64"][1][key]
-        )
+        four = Four(gradient, ours["float32"][1][key], theirs["float64"].gradients[key], ours["float64"][1][key])
         yield four.row(segment, f"d {key}", masks.get(key), place)
 
 
@@ -82,7 +80,12 @@ def proposal_rows(segment: Segment, theirs: dict, ours: dict, place: dict) -> It
         mxnet, torch = theirs[dtype].outputs[0], ours[dtype][0][0]
         matching = match_boxes(mxnet[:, 1:], torch[:, 1:])
         yield counted_row(
-            CHECK, segment.name, f"RoIs, {dtype}", "RoIs that only one framework keeps (IoU >= 0.999)", matching.unmatched, **place
+            CHECK,
+            segment.name,
+            f"RoIs, {dtype}",
+            "RoIs that only one framework keeps (IoU >= 0.999)",
+            matching.unmatched,
+            **place,
         )
     pairs = match_boxes(theirs["float64"].outputs[0][:, 1:], ours["float64"][0][0][:, 1:]).pairs
     if len(pairs) and all(len(each) == len(theirs["float64"].outputs[0]) for each in (ours["float32"][0][0], pairs)):

@@ -134,9 +134,7 @@ def judge_rounding(
     if judgement.apart:
         between = largest(difference(mxnet32[apart], torch32[apart]))
         own = judgement.error_mxnet + ROUNDING * scale
-        judgement.claims.append(
-            Claim("float32 PyTorch = float32 MXNet on the kink", 0.0, between, allowance + own)
-        )
+        judgement.claims.append(Claim("float32 PyTorch = float32 MXNet on the kink", 0.0, between, allowance + own))
 
 
 def judge(

@@ -83,7 +83,9 @@ def conv_masks(segment: Segment, data: np.ndarray, offset: np.ndarray) -> Masks:
     masks[data_key] = touched
     limits = np.array([height, width], np.float64)[:, None, None]
     inside = [((each >= 0) & (each < limits)).all(axis=3) for each in (single, double)]
-    if (inside[0] != inside[1]).any():  # a sample enters the image: the value jumps, and every weight's gradient with it
+    if (
+        inside[0] != inside[1]
+    ).any():  # a sample enters the image: the value jumps, and every weight's gradient with it
         masks |= {name: np.ones((1, 1, 1, 1), bool) for name in segment.parameters if name.endswith("_weight")}
     return masks
 

@@ -36,7 +36,9 @@ def match_boxes(
     pairs = []
     rows, columns = np.nonzero(same)
     # identical boxes (padding repeats them) pair up row by row, so that other columns of the rows correspond too
-    for row, column in sorted(zip(rows.tolist(), columns.tolist(), strict=True), key=lambda pair: abs(pair[0] - pair[1])):
+    for row, column in sorted(
+        zip(rows.tolist(), columns.tolist(), strict=True), key=lambda pair: abs(pair[0] - pair[1])
+    ):
         if free_a[row] and free_b[column]:
             free_a[row] = free_b[column] = False
             pairs.append((row, column))

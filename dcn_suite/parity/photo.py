@@ -3,7 +3,6 @@
 import numpy as np
 
 
-
 def photo_of(height: int, width: int) -> np.ndarray:
     """scikit-image's astronaut, cut to the aspect ratio of height : width; RGB uint8.
 

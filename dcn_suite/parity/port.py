@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch_port.models import RFCN
 
 from dcn_suite.parity.segments import Segment
 from dcn_tasks.streams import Draws
-from torch_port.models import RFCN
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Sink = Callable[[str, np.ndarray], None]
@@ -64,7 +64,9 @@ class Port:
             found = torch.autograd.grad(result.scalar, list(targets.values()))
         else:
             outputs = outputs_of(result)
-            heads = [self.tensor(head).reshape(output.shape) for head, output in zip(head_gradients, outputs, strict=True)]
+            heads = [
+                self.tensor(head).reshape(output.shape) for head, output in zip(head_gradients, outputs, strict=True)
+            ]
             found = torch.autograd.grad(outputs, list(targets.values()), heads)
         gradients = {key: array_of(gradient) for key, gradient in zip(targets, found, strict=True)}
         return [array_of(output) for output in outputs_of(result)], gradients
@@ -101,7 +103,10 @@ class Port:
         Returns: gradients by MXNet's parameter name (where `grad`), and the replay's report or None.
         """
         by_module = {segment.module: segment for segment in segments}
-        handles = [self.network.get_submodule(path).register_forward_hook(_watch(segment, sink)) for path, segment in by_module.items()]
+        handles = [
+            self.network.get_submodule(path).register_forward_hook(_watch(segment, sink))
+            for path, segment in by_module.items()
+        ]
         try:
             report, loss = self._forward(inputs, decisions, grad)
         finally:

@@ -1,7 +1,7 @@
 """MXNet's side of a parity run, computed here. The only part of parity that needs MXNet."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,15 +23,21 @@ Step = Callable[[str], None]
 class LiveReference(Reference):
     """A recording made here and now; single nodes run in MXNet when they are asked for."""
 
+    source = "run here"
+
     def __init__(self, recording: Recording, witnesses: Mapping[str, Mapping[str, object]]):
         super().__init__(recording)
         self.witnesses = witnesses
 
-    def isolated(self, kind: str, segment: Segment, inputs: Mapping[str, np.ndarray], *, grad: bool) -> dict[str, NodeRun]:
+    def isolated(
+        self, kind: str, segment: Segment, inputs: Mapping[str, np.ndarray], *, grad: bool
+    ) -> dict[str, NodeRun]:
         return run_alone(self.witnesses[kind], segment, inputs, grad=grad, is_train=kind == "train")
 
 
-def run_alone(witnesses: Mapping[str, object], segment: Segment, inputs: Mapping[str, np.ndarray], *, grad: bool, is_train: bool):
+def run_alone(
+    witnesses: Mapping[str, object], segment: Segment, inputs: Mapping[str, np.ndarray], *, grad: bool, is_train: bool
+):
     """One segment in MXNet in both precisions: NodeRun by dtype."""
     runs, heads = {}, None
     wanted = [*segment.differentiable, *segment.parameters] if grad and segment.differentiable else []
@@ -66,6 +72,7 @@ def record(
     cfg: Config,
     folder: Path,
     *,
+    name: str,
     size: tuple[int, int],
     grad: bool,
     seed: int,
@@ -76,14 +83,15 @@ def record(
     """Runs MXNet from end to end, and with `isolated` node by node, and writes it all down.
 
     Args:
-        cfg: of the R-FCN family. folder: of the recording. size: of the photo in the network, pixels.
+        cfg: of the R-FCN family. folder: of the recording. name: of the configuration. size: of the photo in the network, pixels.
         grad: record the training graph with gradients too. seed: of weights, boxes and draws.
         isolated: False leaves single nodes to be run when they are asked for.
         parameters: arg:NAME, aux:NAME of a checkpoint; None: calibrated random ones.
         step: told what is being done.
     """
-    import mxnet_ref
     from mxnet_ref.operators.draws import set_draws
+
+    import mxnet_ref
 
     cfg = load_config(cfg, SCALES=[min(size), max(size)])
     photo = photo_of(*size)
@@ -95,6 +103,7 @@ def record(
     kinds = ["test", "train"] if grad else ["test"]
     witnesses = {kind: witnesses_of(cfg, parameters, kind) for kind in kinds}
     about = {
+        "name": name,
         "config": to_plain(cfg),
         "seed": seed,
         "size": list(size),
@@ -160,7 +169,9 @@ def calibrated(cfg: Config, photo: np.ndarray, seed: int) -> Arrays:
 
     arg, aux = mxnet_ref.calibrated_init(cfg, photo, seed)
     arg = mxnet_ref.with_test_copies(arg, cfg)
-    arrays = {f"arg:{name}": value for name, value in arg.items()} | {f"aux:{name}": value for name, value in aux.items()}
+    arrays = {f"arg:{name}": value for name, value in arg.items()} | {
+        f"aux:{name}": value for name, value in aux.items()
+    }
     return {name: np.asarray(value, np.float32) for name, value in arrays.items()}
 
 

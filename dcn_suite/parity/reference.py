@@ -44,10 +44,14 @@ def head_gradients(name: str, outputs: Sequence[np.ndarray]) -> list[np.ndarray]
 class Reference:
     """Reads a recording. Raises: InputError where the recording lacks what is asked for."""
 
+    source = "read from a recording"
+
     def __init__(self, recording: Recording):
         self.recording = recording
         if not {"graphs", "config", "seed", "size"} <= recording.about.keys():
-            raise InputError(f"{recording.folder}: expected a recording made by `dcn parity --record`, got another kind")
+            raise InputError(
+                f"{recording.folder}: expected a recording made by `dcn parity --record`, got another kind"
+            )
 
     @property
     def about(self) -> dict:

@@ -61,7 +61,9 @@ def html_page(result: Result) -> str:
         rows = [row for row in table if row.check == check]
         plot = error_by_depth(rows)
         if plot:
-            text = "One dot per row, over the scale of its quantity. Hover for the name. The lowest line is an exact zero."
+            text = (
+                "One dot per row, over the scale of its quantity. Hover for the name. The lowest line is an exact zero."
+            )
             plots.append({"title": title, "plot": plot, "text": text})
     checks = dict.fromkeys(row.check for row in table)
     return environment.get_template("report.html.j2").render(
@@ -142,7 +144,5 @@ def rows_table(title: str, rows: list[Row]) -> RichTable:
     for row in rows:
         what = f"{row.what}\n[dim]{row.claim}{f' ({row.note})' if row.note else ''}[/]"
         style = STYLE[row.verdict]
-        shown.add_row(
-            what, number(row.expected), number(row.got), number(row.tolerance), f"[{style}]{row.verdict}[/]"
-        )
+        shown.add_row(what, number(row.expected), number(row.got), number(row.tolerance), f"[{style}]{row.verdict}[/]")
     return shown

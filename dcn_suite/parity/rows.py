@@ -119,7 +119,9 @@ class Table:
                     "held": sum(row.verdict == HOLDS for row in judged),
                     "reported": len(rows) - len(judged),
                     "apart": sum(row.measures.get("apart", 0) for row in rows),
-                    "worst": f"{worst.node} · {worst.quantity}, {number(worst.strain)} of the tolerance" if worst else "",
+                    "worst": f"{worst.node} · {worst.quantity}, {number(worst.strain)} of the tolerance"
+                    if worst
+                    else "",
                     "strain": worst.strain if worst else 0.0,
                 }
             )

@@ -12,7 +12,12 @@ LOSS_CHAIN = {"elemwise_sub", "broadcast_sub", "_sub", "smooth_l1", "elemwise_mu
 LOSSES = {"MakeLoss", "SoftmaxOutput"}  # they put their own gradient in the place of the one from above
 DECIDERS = {"Custom"}
 # which inputs of an operator, counted without parameters, have a gradient
-DIFFERENTIABLE = {"_contrib_DeformablePSROIPooling": (0, 2), "_contrib_PSROIPooling": (0,), "SoftmaxOutput": (0,), "Custom": ()}
+DIFFERENTIABLE = {
+    "_contrib_DeformablePSROIPooling": (0, 2),
+    "_contrib_PSROIPooling": (0,),
+    "SoftmaxOutput": (0,),
+    "Custom": (),
+}
 TORCH_NAME = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 
 

@@ -9,9 +9,9 @@ TRUTH = np.array([4.0, -2.0, 1.0, 0.5])
 
 
 def witnesses(mxnet_error: float = 1e-7, torch_error: float = 1e-7, function_error: float = 0.0):
-    mxnet32 = (TRUTH + [mxnet_error, 0, 0, 0]).astype(np.float64)
-    torch32 = (TRUTH + [0, torch_error, 0, 0]).astype(np.float64)
-    return mxnet32, TRUTH, torch32, TRUTH + [0, 0, function_error, 0]
+    mxnet32 = (TRUTH + np.array([mxnet_error, 0, 0, 0])).astype(np.float64)
+    torch32 = (TRUTH + np.array([0, torch_error, 0, 0])).astype(np.float64)
+    return mxnet32, TRUTH, torch32, TRUTH + np.array([0, 0, function_error, 0])
 
 
 def test_equal_witnesses_hold():

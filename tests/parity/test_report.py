@@ -64,4 +64,11 @@ def test_parity_json_is_strict_json_that_says_the_same_as_the_table(tmp_path):
 
 
 def test_numbers_in_cells():
-    assert [number(value) for value in (0, 3, 0.5, 1.25e-9, float("inf"), "—")] == ["0", "3", "0.5", "1.25e-09", "∞", "—"]
+    assert [number(value) for value in (0, 3, 0.5, 1.25e-9, float("inf"), "—")] == [
+        "0",
+        "3",
+        "0.5",
+        "1.25e-09",
+        "∞",
+        "—",
+    ]

@@ -1,0 +1,201 @@
+"""A whole parity run: MXNet's side recorded or read, PyTorch's side computed, the table and the report."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from torch_port.models import RFCN, build_network
+
+from dcn_suite.parity.chained import chained_rows
+from dcn_suite.parity.freerunning import FreeRun
+from dcn_suite.parity.isolated import isolated_rows
+from dcn_suite.parity.port import Port
+from dcn_suite.parity.reference import Arrays, Reference
+from dcn_suite.parity.report import Result, number
+from dcn_suite.parity.rows import RED, Row, Table
+from dcn_suite.parity.segments import Node, Segment, segments_of
+from dcn_suite.pictures import beside, data_uri, draw_detections
+from dcn_tasks.config import Config, load_config
+from dcn_tasks.recording import Recording
+from dcn_tasks.streams import Draws
+from weights_convert import Params, node_map, to_torch
+
+Step = Callable[[str], None]
+Spoil = Callable[[RFCN], None]
+DRAWN = 0.3  # boxes above this score are drawn
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run compares.
+
+    size: (height, width) of the photo in the network, pixels. grad: gradients too. seed: of weights, boxes, draws.
+    use_test_weights: of the conversion. spoil: changes PyTorch's networks first, to see whether that is noticed.
+    """
+
+    size: tuple[int, int]
+    grad: bool = False
+    seed: int = 0
+    use_test_weights: bool = True
+    spoil: Spoil | None = None
+
+
+def compare(reference: Reference, settings: Settings, *, scratch: Path, step: Step = lambda text: None) -> Result:
+    """PyTorch's side against a reference. scratch: a folder for its activations."""
+    start = time.monotonic()
+    cfg = load_config(reference.about["config"])
+    bench = Bench(reference, cfg, settings)
+    table = Table()
+    kind = "train" if settings.grad else "test"
+    segments, orphans = bench.segments(kind)
+    table.add(*(orphan_row(node) for node in orphans))
+    step("loading the network")
+    ports = {dtype: bench.port(kind, dtype) for dtype in ("float32", "float64")}
+    for index, rows in enumerate(isolated_rows(reference, ports, segments, kind=kind, grad=settings.grad)):
+        step(f"node {index + 1} of {len(segments)}: {rows[0].node if rows else ''}")
+        table.add(*rows)
+    del ports
+
+    def make_port(dtype: str) -> Port:
+        return bench.port(kind, dtype)
+
+    rows = chained_rows(reference, make_port, segments, kind=kind, grad=settings.grad, scratch=scratch, step=step)
+    table.add(*rows)
+    step("PyTorch float32, deciding alone")
+    free = FreeRun(reference, bench.segments("test")[0], cfg)
+    table.add(*free.run(bench.port("test", "float32")))
+    facts = {
+        "config": reference.about.get("name", "a configuration"),
+        "size": "x".join(str(side) for side in reference.about["size"]),
+        "grad": settings.grad,
+        "seed": reference.about["seed"],
+        "threads": torch.get_num_threads(),
+        "seconds": time.monotonic() - start,
+        "reference": f"{reference.recording.recorded_by}, {reference.source}",
+        "versions": versions(),
+    }
+    names = ["background", *(cfg.dataset.CLASS_NAMES or [str(index) for index in range(1, cfg.dataset.NUM_CLASSES)])]
+    pictures = [draw_detections(reference.photo, found, names, threshold=DRAWN) for found in free.found.values()]
+    shown = {name: len(found.above(DRAWN)) for name, found in free.found.items()}
+    return Result(
+        table,
+        facts,
+        cards(table, segments, free),
+        [data_uri(beside(*pictures, titles=list(free.found)), quality=90)],
+        f"Boxes above {DRAWN} ({', '.join(f'{name}: {count}' for name, count in shown.items())}), each framework on its own. "
+        "The weights are random, so the boxes mean nothing: they only have to be the same.",
+    )
+
+
+@dataclass
+class Bench:
+    """Builds PyTorch's networks for one reference."""
+
+    reference: Reference
+    cfg: Config
+    settings: Settings
+
+    def segments(self, kind: str) -> tuple[list[Segment], list[Node]]:
+        modules = node_map(self.cfg, kind == "train")
+        return segments_of(self.reference.nodes(kind), modules, self.reference.parameter_names())
+
+    def port(self, kind: str, dtype: str) -> Port:
+        network = build_network(self.cfg)
+        arrays = self.reference.parameters()
+        test = kind == "test" and self.settings.use_test_weights
+        state = to_torch(params_of(arrays), self.cfg, use_test_weights=test)
+        network.load_state_dict({name: torch.as_tensor(value) for name, value in state.items()})
+        if self.settings.spoil:
+            self.settings.spoil(network)
+        return Port(network, dtype, kind == "train", Draws(self.reference.about["seed"]))
+
+
+def params_of(arrays: Arrays) -> Params:
+    """arg:NAME, aux:NAME -> Params."""
+    split = {"arg": {}, "aux": {}}
+    for key, value in arrays.items():
+        state, _, name = key.partition(":")
+        split[state][name] = value
+    return Params(**split)
+
+
+def orphan_row(node: Node) -> Row:
+    """A node that computes something and has no counterpart."""
+    claim = f"every node that computes has a module in PyTorch; {node.op} has none"
+    return Row("isolated", node.name, "counterpart", claim, 1, 0, 0, RED, strain=float("inf"))
+
+
+def cards(table: Table, segments: list[Segment], free: FreeRun) -> list[tuple[str, str]]:
+    """The numbers at the head of the page."""
+    functions = [
+        row.measures["function_error"] / row.measures["scale"]
+        for row in table
+        if row.measures.get("function_error") is not None and row.measures.get("scale")
+    ]
+    ratios = [row.strain for row in table.judged]
+    return [
+        ("nodes of MXNet's graph with a counterpart", str(len(segments))),
+        ("rows judged", str(len(table.judged))),
+        ("worst float64 disagreement, of scale", number(max(functions, default=0.0))),
+        ("worst row, of its tolerance", number(max(ratios, default=0.0))),
+        (
+            "detections above 0.05 (MXNet, PyTorch)",
+            ", ".join(str(len(found.above(0.05))) for found in free.found.values()),
+        ),
+    ]
+
+
+def versions() -> dict[str, str]:
+    """Of what took part."""
+    found = {}
+    for name in ("mxnet", "torch", "numpy", "dcn-port"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def run_parity(
+    config: str | Path | Config,
+    settings: Settings,
+    *,
+    recording: Path | None = None,
+    record_to: Path | None = None,
+    parameters: Arrays | None = None,
+    step: Step = lambda text: None,
+) -> Result:
+    """Proves one configuration's network.
+
+    Args:
+        config: name, path or loaded. recording: MXNet's side, already recorded: MXNet is not needed then.
+        record_to: keep what MXNet computes here, node by node too. parameters: of a checkpoint; None: random, calibrated.
+    Raises: InputError when MXNet is wanted and not installed, or the recording is of something else.
+    """
+    with ExitStack() as stack:
+        work = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="dcn-parity-", dir=os.environ.get("DCN_WORK")))
+        )
+        if recording is not None:
+            reference = Reference(Recording(recording))
+        else:
+            from dcn_suite.parity.record import record
+
+            reference = record(
+                load_config(config),
+                record_to or work / "recording",
+                name=str(config) if not isinstance(config, Config) else "a configuration",
+                size=settings.size,
+                grad=settings.grad,
+                seed=settings.seed,
+                isolated=record_to is not None,
+                parameters=parameters,
+                step=step,
+            )
+        return compare(reference, settings, scratch=work / "scratch", step=step)
