@@ -1,7 +1,6 @@
 """The proof: the same input through MXNet and PyTorch, node by node and end to end, forward and backward."""
 
 from dcn_suite.parity.rows import Row, Table
-from dcn_suite.parity.run import Settings, run_parity
 from dcn_suite.parity.verify import verify
 
-__all__ = ["Row", "Settings", "Table", "run_parity", "verify"]
+__all__ = ["Row", "Table", "verify"]

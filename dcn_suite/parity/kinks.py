@@ -73,7 +73,7 @@ def conv_masks(segment: Segment, data: np.ndarray, offset: np.ndarray) -> Masks:
         offset_key: np.repeat(crossing[:, :, :, None], 2, axis=3).reshape(offset.shape),
     }
     touched = np.zeros((len(data), 1, height, width), bool)
-    image, _, _, row, column = np.nonzero(crossing)
+    image = np.nonzero(crossing)[0]
     where = np.moveaxis(single, 3, -1)[crossing]
     for dy in (-1, 0, 1):
         for dx in (-1, 0, 1):
@@ -130,7 +130,8 @@ def pool_masks(segment: Segment, data: np.ndarray, rois: np.ndarray, trans: np.n
     limits = np.array(data.shape[:1:-1], np.float64).reshape(2, 1, 1, 1, 1, 1) - 0.5
     away = np.abs(double - np.round(double))
     near = (away > 0) & (away < NEAR_ULPS * 2.0**-24 * np.maximum(np.abs(double), 1))
-    crossing = near | (np.floor(single) != np.floor(double))
+    # exactly on a pixel the operator takes no neighbour at all, and its gradient is 0
+    crossing = near | (np.floor(single) != np.floor(double)) | (np.ceil(single) != np.ceil(double))
     jumping = ((single < -0.5) != (double < -0.5)) | ((single > limits) != (double > limits))
     edge = np.minimum(np.abs(double + 0.5), np.abs(double - limits))
     jumping |= (edge > 0) & (edge < NEAR_ULPS * 2.0**-24 * np.maximum(np.abs(double), 1))

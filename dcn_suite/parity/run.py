@@ -24,7 +24,7 @@ from dcn_suite.pictures import beside, data_uri, draw_detections
 from dcn_tasks.config import Config, load_config
 from dcn_tasks.recording import Recording
 from dcn_tasks.streams import Draws
-from weights_convert import Params, node_map, to_torch
+from weights_convert import Params, WeightsFile, node_map, to_torch
 
 Step = Callable[[str], None]
 Spoil = Callable[[RFCN], None]
@@ -36,13 +36,14 @@ class Settings:
     """What a run compares.
 
     size: (height, width) of the photo in the network, pixels. grad: gradients too. seed: of weights, boxes, draws.
-    use_test_weights: of the conversion. spoil: changes PyTorch's networks first, to see whether that is noticed.
+    use_test_weights: of the conversion. weights: already converted ones; None: converted here. spoil: changes PyTorch's networks first, to see whether that is noticed.
     """
 
     size: tuple[int, int]
     grad: bool = False
     seed: int = 0
     use_test_weights: bool = True
+    weights: WeightsFile | None = None
     spoil: Spoil | None = None
 
 
@@ -107,9 +108,11 @@ class Bench:
 
     def port(self, kind: str, dtype: str) -> Port:
         network = build_network(self.cfg)
-        arrays = self.reference.parameters()
         test = kind == "test" and self.settings.use_test_weights
-        state = to_torch(params_of(arrays), self.cfg, use_test_weights=test)
+        if self.settings.weights is not None:
+            state = self.settings.weights.state | ({} if test else self.settings.weights.train)
+        else:
+            state = to_torch(params_of(self.reference.parameters()), self.cfg, use_test_weights=test)
         network.load_state_dict({name: torch.as_tensor(value) for name, value in state.items()})
         if self.settings.spoil:
             self.settings.spoil(network)

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from dcn_suite.parity.report import write_report
-from dcn_suite.parity.run import Settings, run_parity
 from dcn_tasks.config import Config
 from weights_convert import Params
 
@@ -14,24 +12,32 @@ from weights_convert import Params
 def verify(
     params: Params,
     cfg: Config,
-    out: str | Path,
+    weights: str | Path | None = None,
     *,
+    out: str | Path | None = None,
     size: tuple[int, int] | None = None,
     grad: bool = False,
     step: Callable[[str], None] = lambda text: None,
 ) -> dict:
-    """Runs MXNet and PyTorch with the checkpoint's own weights, node by node and end to end, and writes the report.
+    """Runs MXNet with a checkpoint's arrays and PyTorch with the converted ones, node by node and end to end.
 
     Args:
         params: of the checkpoint, `_test` copies included. cfg: its configuration.
-        out: folder for parity.json and report.html. size: of the photo in the network; None: the configuration's SCALES.
-        grad: gradients too.
-    Returns: what parity.json holds; ["holds"] is the verdict.
-    Raises: InputError where MXNet is not installed.
+        weights: the .safetensors file made from it; None: converted here.
+        out: folder for report.html and parity.json; None: none. size: of the photo in the network, pixels; None: the
+            configuration's SCALES. grad: gradients too.
+    Returns: what parity.json holds, and ["verdict"]: "holds" or "does not hold".
+    Raises: InputError for arrays that do not fit the configuration; ModuleNotFoundError where MXNet is not installed.
     """
-    arrays = {f"arg:{name}": np.asarray(value, np.float32) for name, value in params.arg.items()}
-    arrays |= {f"aux:{name}": np.asarray(value, np.float32) for name, value in params.aux.items()}
-    settings = Settings(size or tuple(cfg.SCALES[0]), grad)
+    from dcn_suite.parity.report import write_report
+    from dcn_suite.parity.run import Settings, run_parity
+    from weights_convert import load_weights
+
+    states = (("arg", params.arg), ("aux", params.aux))
+    arrays = {f"{state}:{name}": np.asarray(value, np.float32) for state, group in states for name, value in group.items()}
+    converted = load_weights(weights) if weights is not None else None
+    settings = Settings(size or tuple(cfg.SCALES[0]), grad, weights=converted)
     result = run_parity(cfg, settings, parameters=arrays, step=step)
-    write_report(result, Path(out))
-    return result.as_dict()
+    if out is not None:
+        write_report(result, Path(out))
+    return {"verdict": "holds" if result.table.holds else "does not hold", **result.as_dict()}
