@@ -41,9 +41,11 @@ class Witness:
         self.symbol, self.dtype = symbol, dtype
         self.arg, self.aux = dict(arg), dict(aux)
         self.json = json.loads(symbol.tojson())
-        self.key_of_output = keys_of_outputs(symbol)
-        self.nodes = {node.name: node for node in graph_nodes(self.json, self.key_of_output.values())}
-        self.place = {node["name"]: index for index, node in enumerate(self.json["nodes"])}
+        nodes, self.keys_of = graph_nodes(symbol)
+        self.nodes = {node.name: node for node in nodes}
+        places = [place for place, node in enumerate(self.json["nodes"]) if node["op"] != "null"]
+        self.name_at = dict(zip(places, self.nodes, strict=True))
+        self.place = {name: place for place, name in self.name_at.items()}
 
     def chain(self, inputs: Mapping[str, np.ndarray], *, is_train: bool, grad: bool, sink: Sink) -> Arrays:
         """Runs the whole graph; every entry goes to `sink(key, array)` as soon as it is computed.
@@ -62,13 +64,12 @@ class Witness:
             grad_req={name: "write" if name in grads else "null" for name in names},
             aux_states={name: self.array(self.aux[name]) for name in self.symbol.list_auxiliary_states()},
         )
-        seen: set[str] = set()
+        waiting = {name: list(keys) for name, keys in self.keys_of.items()}
 
         def watch(name: bytes | str, handle: int) -> None:
-            key = self.key_of_output.get(name.decode() if isinstance(name, bytes) else name)
-            if key is not None and key not in seen:
-                seen.add(key)
-                sink(key, mx.nd.NDArray(ctypes.cast(handle, NDArrayHandle), writable=False).asnumpy())
+            keys = waiting.get(name.decode() if isinstance(name, bytes) else name)
+            if keys:  # nodes of the backward pass have other names, or come when nothing waits any more
+                sink(keys.pop(0), mx.nd.NDArray(ctypes.cast(handle, NDArrayHandle), writable=False).asnumpy())
 
         executor.set_monitor_callback(watch)
         outputs = executor.forward(is_train=is_train)
@@ -131,7 +132,7 @@ class Witness:
                     if key not in auxiliary:
                         arguments[name] = key
                 sources.append(moved[source, index])
-            for index in range(len(self.nodes[node["name"]].outputs)):
+            for index in range(len(self.nodes[self.name_at[place]].outputs)):
                 moved[place, index] = [len(new_nodes), index, 0]
             new_nodes.append({**node, "inputs": sources})
         last = places[-1]
@@ -145,47 +146,46 @@ class Witness:
 
     def key(self, place: int, index: int) -> str:
         node = self.json["nodes"][place]
-        return node["name"] if node["op"] == "null" else self.nodes[node["name"]].outputs[index]
+        return node["name"] if node["op"] == "null" else self.nodes[self.name_at[place]].outputs[index]
 
     def array(self, value: np.ndarray) -> mx.nd.NDArray:
         return mx.nd.array(value, dtype=self.dtype)
 
 
-def keys_of_outputs(symbol: mx.sym.Symbol) -> dict[str, str]:
-    """Key of every visible output of every operator, by the name that MXNet gives that output."""
-    internals = symbol.get_internals()
+def graph_nodes(symbol: mx.sym.Symbol) -> tuple[list[Node], dict[str, list[str]]]:
+    """The operators of a symbol in its order, and by the name that MXNet gives an output, the keys it stands for.
+
+    The original gives one name to two nodes of its test graphs (bbox_pred_reshape); the second is NAME#2 here.
+    """
+    content = json.loads(symbol.tojson())["nodes"]
     variables = set(symbol.list_inputs())
-    names = [(output, each.name) for output, each in zip(internals.list_outputs(), internals, strict=True)]
-    names = [(output, node) for output, node in names if output not in variables]
-    count: dict[str, int] = {}
-    for _, node in names:
-        count[node] = count.get(node, 0) + 1
-    keys, used = {}, dict.fromkeys(count, 0)
-    for output, node in names:
-        keys[output] = f"{node}:{used[node]}" if count[node] > 1 else node
-        used[node] += 1
-    return keys
-
-
-def graph_nodes(content: Mapping, keys: Iterable[str]) -> list[Node]:
-    """The operators of a symbol's JSON, in its order."""
-    outputs: dict[str, list[str]] = {}
-    for key in keys:
-        outputs.setdefault(key.partition(":")[0], []).append(key)
-    nodes = content["nodes"]
-
-    def key(source: int, index: int) -> str:
-        node = nodes[source]
-        return node["name"] if node["op"] == "null" else outputs[node["name"]][index]
-
-    return [
+    internals = symbol.get_internals()
+    visible = [(name, each.name) for name, each in zip(internals.list_outputs(), internals, strict=True)]
+    visible = [pair for pair in visible if pair[0] not in variables]
+    names: dict[int, str] = {}
+    outputs: dict[int, list[str]] = {}
+    keys_of: dict[str, list[str]] = {}
+    for place, node in enumerate(content):
+        if node["op"] == "null":
+            names[place], outputs[place] = node["name"], [node["name"]]
+            continue
+        same = sum(name.partition("#")[0] == node["name"] for name in names.values())
+        names[place] = f"{node['name']}#{same + 1}" if same else node["name"]
+        own: list[str] = []
+        while visible and visible[0][1] == node["name"] and visible[0][0] not in own:
+            own.append(visible.pop(0)[0])
+        outputs[place] = [f"{names[place]}:{index}" for index in range(len(own))] if len(own) > 1 else [names[place]]
+        for name, key in zip(own, outputs[place], strict=True):
+            keys_of.setdefault(name, []).append(key)
+    nodes = [
         Node(
-            node["name"],
+            names[place],
             node["op"],
             {name: value for name, value in node.get("attrs", {}).items() if name != "cfg"},
-            tuple(key(source, index) for source, index, *_ in node["inputs"]),
-            tuple(outputs[node["name"]]),
+            tuple(outputs[source][index] for source, index, *_ in node["inputs"]),
+            tuple(outputs[place]),
         )
-        for node in nodes
+        for place, node in enumerate(content)
         if node["op"] != "null"
     ]
+    return nodes, keys_of

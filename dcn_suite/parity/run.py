@@ -50,7 +50,7 @@ class Settings:
 def compare(reference: Reference, settings: Settings, *, scratch: Path, step: Step = lambda text: None) -> Result:
     """PyTorch's side against a reference. scratch: a folder for its activations."""
     start = time.monotonic()
-    cfg = load_config(reference.about["config"])
+    cfg = load_config(Config(reference.about["config"]))
     bench = Bench(reference, cfg, settings)
     table = Table()
     kind = "train" if settings.grad else "test"
