@@ -68,10 +68,11 @@ class Four:
 
 
 def as_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The array in the other framework's shape, where that only adds or merges axes."""
-    squeezed = [side for side in array.shape if side != 1]
-    same = squeezed == [side for side in shape if side != 1]
-    return array.reshape(shape) if same and array.size == int(np.prod(shape)) else array
+    """The array in the other framework's shape: [R, C] is MXNet's [R, C, 1, 1], [1, 2A, H, W] its [1, 2, A*H, W].
+
+    Elements keep their order, so a shape that is wrong otherwise shows in the values. Other sizes are left to the judge.
+    """
+    return array.reshape(shape) if array.size == int(np.prod(shape)) else array
 
 
 def proposal_rows(segment: Segment, theirs: dict, ours: dict, place: dict) -> Iterable[Row]:
