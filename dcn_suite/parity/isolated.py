@@ -9,8 +9,8 @@ from dcn_suite.parity.judge import judge
 from dcn_suite.parity.kinks import kink_masks
 from dcn_suite.parity.matching import match_boxes
 from dcn_suite.parity.port import Port
-from dcn_suite.parity.reference import Reference, head_gradients
-from dcn_suite.parity.rows import Row, counted_row, judged_row
+from dcn_suite.parity.reference import Reference, head_gradients, probes
+from dcn_suite.parity.rows import Row, counted_row, failed_row, judged_row
 from dcn_suite.parity.segments import Segment
 
 CHECK = "isolated"
@@ -26,30 +26,34 @@ def isolated_rows(
         grad: compare gradients too.
     """
     for segment in segments:
-        inputs = {key: reference.entry(kind, "float32", key) for key in segment.inputs}
-        theirs = reference.isolated(kind, segment, inputs, grad=grad)
-        heads = head_gradients(segment.name, theirs["float32"].outputs) if grad else None
-        ours = {dtype: port.run(segment, inputs, heads) for dtype, port in ports.items()}
-        yield list(segment_rows(segment, inputs, theirs, ours, grad))
+        recorded = {key: reference.entry(kind, "float32", key) for key in segment.inputs}
+        rows: list[Row] = []
+        for probe, inputs in probes(segment, recorded).items():
+            theirs = reference.isolated(kind, segment, inputs, grad=grad, probe=probe)
+            heads = head_gradients(segment.name, theirs["float32"].outputs) if grad else None
+            try:
+                ours = {dtype: port.run(segment, inputs, heads) for dtype, port in ports.items()}
+                rows += segment_rows(segment, inputs, theirs, ours, probe)
+            except (RuntimeError, ValueError) as error:
+                rows.append(failed_row(CHECK, segment.name, str(error), depth=segment.depth, operator=segment.op))
+        yield rows
 
 
-def segment_rows(segment: Segment, inputs: dict, theirs: dict, ours: dict, grad: bool) -> Iterable[Row]:
+def segment_rows(segment: Segment, inputs: dict, theirs: dict, ours: dict, probe: str = "") -> Iterable[Row]:
     """The rows of one segment from the four witnesses' results."""
     place = {"depth": segment.depth, "operator": segment.op}
     if segment.op == "Custom" and segment.attrs["op_type"] == "proposal":
         yield from proposal_rows(segment, theirs, ours, place)
         return
     masks = kink_masks(segment, inputs)
-    outputs = {dtype: (theirs[dtype].outputs, ours[dtype][0]) for dtype in theirs}
-    names = ["output"] if len(segment.outputs) == 1 else [f"output {index}" for index in range(len(segment.outputs))]
-    for index, name in enumerate(names):
-        four = Four(*(side[index] for dtype in ("float32", "float64") for side in outputs[dtype]))
-        yield four.row(segment, name, masks.get("output"), place)
-    if not grad:
-        return
+    suffix = f", {probe}" if probe else ""
+    for index in range(len(segment.outputs)):
+        name = "output" if len(segment.outputs) == 1 else f"output {index}"
+        four = Four(*(side[index] for dtype in theirs for side in (theirs[dtype].outputs, ours[dtype][0])))
+        yield four.row(segment, name + suffix, masks.get("output"), place)
     for key, gradient in theirs["float32"].gradients.items():
         four = Four(gradient, ours["float32"][1][key], theirs["float64"].gradients[key], ours["float64"][1][key])
-        yield four.row(segment, f"d {key}", masks.get(key), place)
+        yield four.row(segment, f"d {key}{suffix}", masks.get(key), place)
 
 
 @dataclass

@@ -6,8 +6,10 @@ import numpy as np
 def photo_of(height: int, width: int) -> np.ndarray:
     """scikit-image's astronaut, cut to the aspect ratio of height : width; RGB uint8.
 
-    The network's own input scaling then brings it to height x width (or to the nearest the aspect ratio allows).
+    The network's own input scaling then brings it to height x width (or to the nearest the aspect ratio allows). Where
+    that is much smaller than the photo, it is shrunk to one and a half times that here.
     """
+    import cv2
     from skimage import data
 
     image = data.astronaut()
@@ -15,7 +17,10 @@ def photo_of(height: int, width: int) -> np.ndarray:
     scale = min(full_h / height, full_w / width)
     cut_h, cut_w = min(full_h, round(height * scale)), min(full_w, round(width * scale))
     top, left = (full_h - cut_h) // 8, (full_w - cut_w) // 2  # the face is near the top
-    return np.ascontiguousarray(image[top : top + cut_h, left : left + cut_w])
+    cut = image[top : top + cut_h, left : left + cut_w]
+    if cut_h > 3 * height:
+        cut = cv2.resize(cut, (round(1.5 * width), round(1.5 * height)), interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(cut)
 
 
 def boxes_on(height: int, width: int, num_classes: int, seed: int, count: int = 6) -> np.ndarray:

@@ -1,15 +1,16 @@
 """PyTorch as a witness: single modules on given inputs, and the whole network with every activation handed out."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch_port.models import RFCN
 
 from dcn_suite.parity.segments import Segment
 from dcn_tasks.streams import Draws
+from torch_port.models import RFCN, replaying
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Sink = Callable[[str, np.ndarray], None]
@@ -20,13 +21,16 @@ Arrays = dict[str, np.ndarray]
 class Port:
     """The network in one precision, with what its modules need beside tensors.
 
-    limits: of the proposals (training or test). draws: the streams that MXNet's side used.
+    draws: the streams that MXNet's side used. onednn: let PyTorch hand convolutions to oneDNN where it wants to, as it
+    does for users. Off, they are ATen's own: oneDNN's gradient of a strided 1x1 convolution rounds up to five times as
+    coarsely as MXNet's (measured; it is not the port's to mend), and would drown what is looked for.
     """
 
     network: RFCN
     dtype: str
     is_train: bool
     draws: Draws
+    onednn: bool = False
 
     def __post_init__(self) -> None:
         self.network = self.network.to(DTYPES[self.dtype]).train(self.is_train)
@@ -55,11 +59,13 @@ class Port:
         wanted = {key: tensors[key].requires_grad_(grad) for key in segment.differentiable}
         module = self.module(segment)
         owned = {name: getattr(module, segment.torch_parameter(name)) for name in segment.parameters}
-        with torch.set_grad_enabled(grad):
+        with torch.backends.mkldnn.flags(enabled=self.onednn), torch.set_grad_enabled(grad):
             result = self.call(module, segment, list(tensors.values()))
-        if not grad:
-            return [array_of(output) for output in outputs_of(result)], {}
-        targets = {**wanted, **owned}
+            return [array_of(output) for output in outputs_of(result)], (
+                self.gradients(segment, result, {**wanted, **owned}, head_gradients) if grad else {}
+            )
+
+    def gradients(self, segment: Segment, result, targets: dict[str, Tensor], head_gradients) -> Arrays:
         if segment.is_loss:
             found = torch.autograd.grad(result.scalar, list(targets.values()))
         else:
@@ -68,8 +74,7 @@ class Port:
                 self.tensor(head).reshape(output.shape) for head, output in zip(head_gradients, outputs, strict=True)
             ]
             found = torch.autograd.grad(outputs, list(targets.values()), heads)
-        gradients = {key: array_of(gradient) for key, gradient in zip(targets, found, strict=True)}
-        return [array_of(output) for output in outputs_of(result)], gradients
+        return {key: array_of(gradient) for key, gradient in zip(targets, found, strict=True)}
 
     def call(self, module: nn.Module, segment: Segment, tensors: list[Tensor]):
         """The module's own call, with MXNet's shapes turned into the module's."""
@@ -102,39 +107,25 @@ class Port:
         Args: decisions: to replay (torch_port.models.replay), or None to decide freely.
         Returns: gradients by MXNet's parameter name (where `grad`), and the replay's report or None.
         """
-        by_module = {segment.module: segment for segment in segments}
-        handles = [
-            self.network.get_submodule(path).register_forward_hook(_watch(segment, sink))
-            for path, segment in by_module.items()
-        ]
-        try:
-            report, loss = self._forward(inputs, decisions, grad)
-        finally:
-            for handle in handles:
-                handle.remove()
-        if not grad:
-            return {}, report
-        self.network.zero_grad()
-        loss.backward()
+        with ExitStack() as stack:
+            stack.enter_context(torch.backends.mkldnn.flags(enabled=self.onednn))
+            stack.enter_context(torch.set_grad_enabled(grad))
+            report = stack.enter_context(replaying(self.network, decisions)) if decisions is not None else None
+            for segment in segments:  # after the replay's hooks, so that these see what the replay made of an output
+                handle = self.network.get_submodule(segment.module).register_forward_hook(_watch(segment, sink))
+                stack.callback(handle.remove)
+            if self.is_train:
+                loss = self.network.forward_train(inputs, self.draws).loss
+            else:
+                self.network(self.tensor(inputs["data"]), self.tensor(inputs["im_info"]), self.draws)
+            if not grad:
+                return {}, report
+            self.network.zero_grad()
+            loss.backward()
         names = {name: segment.parameter_path(name) for segment in segments for name in segment.parameters}
         gradients = {name: array_of(self.network.get_parameter(path).grad) for name, path in names.items()}
         self.network.zero_grad()
         return gradients, report
-
-    def _forward(self, inputs: Mapping[str, np.ndarray], decisions, grad: bool):
-        from torch_port.models import replaying
-
-        with torch.set_grad_enabled(grad):
-            if self.is_train:
-                outputs = self.network.forward_train(inputs, self.draws, replay=decisions)
-                return outputs.replayed, outputs.loss
-            data, im_info = self.tensor(inputs["data"]), self.tensor(inputs["im_info"])
-            if decisions is None:
-                self.network(data, im_info, self.draws)
-                return None, None
-            with replaying(self.network, decisions) as report:
-                self.network(data, im_info, self.draws)
-            return report, None
 
 
 @dataclass

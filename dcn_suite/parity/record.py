@@ -1,15 +1,15 @@
 """MXNet's side of a parity run, computed here. The only part of parity that needs MXNet."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from dcn_suite.parity.photo import boxes_on, photo_of
-from dcn_suite.parity.reference import DTYPES, Arrays, NodeRun, Reference, head_gradients, pack
-from dcn_suite.parity.segments import Segment, segments_of
+from dcn_suite.parity.reference import DTYPES, Arrays, NodeRun, Reference, head_gradients, pack, place_of, probes
+from dcn_suite.parity.segments import Segment, only_in_test, segments_of
 from dcn_tasks.batch import training_batch
 from dcn_tasks.config import Config, load_config, to_plain
 from dcn_tasks.images import to_network_input
@@ -30,9 +30,17 @@ class LiveReference(Reference):
         self.witnesses = witnesses
 
     def isolated(
-        self, kind: str, segment: Segment, inputs: Mapping[str, np.ndarray], *, grad: bool
+        self, kind: str, segment: Segment, inputs: Mapping[str, np.ndarray], *, grad: bool, probe: str = ""
     ) -> dict[str, NodeRun]:
         return run_alone(self.witnesses[kind], segment, inputs, grad=grad, is_train=kind == "train")
+
+    def to_record(self, kind: str, cfg: Config) -> list[Segment]:
+        """What a recording keeps node by node: all of one graph, and of the test graph what the training graph lacks."""
+        names = self.parameter_names()
+        own, _ = segments_of(self.nodes(kind), node_map(cfg, kind == "train"), names)
+        if kind == "train" or not self.about["grad"]:
+            return own
+        return only_in_test(names, segments_of(self.nodes("train"), node_map(cfg, True), names)[0], own)
 
 
 def run_alone(
@@ -89,9 +97,8 @@ def record(
         parameters: arg:NAME, aux:NAME of a checkpoint; None: calibrated random ones.
         step: told what is being done.
     """
-    from mxnet_ref.operators.draws import set_draws
-
     import mxnet_ref
+    from mxnet_ref.operators.draws import set_draws
 
     cfg = load_config(cfg, SCALES=[min(size), max(size)])
     photo = photo_of(*size)
@@ -108,6 +115,7 @@ def record(
         "seed": seed,
         "size": list(size),
         "isolated": isolated,
+        "grad": grad,
         "versions": mxnet_ref.versions(),
         "graphs": {kind: [asdict(node) for node in witnesses[kind]["float32"].nodes.values()] for kind in kinds},
     }
@@ -127,7 +135,7 @@ def record(
         live = LiveReference(Recording(folder), witnesses)
         with Bundles(writer, compress=True) as bundles:
             for kind in kinds:
-                record_isolated(bundles, live, cfg, kind, grad=kind == "train", step=step)
+                record_isolated(bundles, live, live.to_record(kind, cfg), kind, step)
         writer.finish()
     return LiveReference(Recording(folder), witnesses)
 
@@ -196,12 +204,12 @@ def record_chain(bundles: Bundles, witness, inputs: Arrays, kind: str, dtype: st
     bundles.group(f"{kind}/{dtype}/gradient", gradients)
 
 
-def record_isolated(bundles: Bundles, live: LiveReference, cfg: Config, kind: str, *, grad: bool, step: Step) -> None:
-    """Every segment alone, in both precisions."""
-    segments, _ = segments_of(live.nodes(kind), node_map(cfg, kind == "train"), live.parameter_names())
+def record_isolated(bundles: Bundles, live: LiveReference, segments: Sequence[Segment], kind: str, step: Step) -> None:
+    """Segments alone, in both precisions; gradients in the training graph."""
     for segment in segments:
         step(f"MXNet, {segment.name} alone")
-        inputs = {key: live.entry(kind, "float32", key) for key in segment.inputs}
-        runs = live.isolated(kind, segment, inputs, grad=grad)
-        for name, array in pack(f"{kind}/isolated/{segment.name}", runs).items():
-            bundles[name] = array
+        recorded = {key: live.entry(kind, "float32", key) for key in segment.inputs}
+        for probe, inputs in probes(segment, recorded).items():
+            runs = live.isolated(kind, segment, inputs, grad=kind == "train")
+            for name, array in pack(place_of(kind, segment, probe), runs).items():
+                bundles[name] = array

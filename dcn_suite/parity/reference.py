@@ -7,7 +7,7 @@ A recording (dcn_tasks.recording) has these arrays; KIND is "test" or "train", D
     KIND/inputs/NAME                            what the graph was fed
     KIND/DTYPE/KEY                              every output of every node, in the run from end to end
     KIND/DTYPE/gradient/NAME                    of every parameter (train)
-    KIND/isolated/NODE/DTYPE/...                one node alone: output/INDEX, gradient/KEY
+    KIND/isolated/NODE[~PROBE]/DTYPE/...        one node alone: output/INDEX, gradient/KEY
 
 A live reference runs MXNet for the last kind whenever it is asked: a full network's would fill the disk.
 """
@@ -39,6 +39,22 @@ def head_gradients(name: str, outputs: Sequence[np.ndarray]) -> list[np.ndarray]
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
     generator = np.random.Generator(np.random.Philox(seed))
     return [generator.standard_normal(output.shape, dtype=np.float32) for output in outputs]
+
+
+ROI_POOLS = ("_contrib_DeformablePSROIPooling", "_contrib_PSROIPooling")
+
+
+def probes(segment: Segment, inputs: Arrays) -> dict[str, Arrays]:
+    """What a segment is fed when it runs alone: the recorded inputs (""), and corner cases that they hardly ever hold.
+
+    RoI poolings round RoIs to whole pixels: a network's RoIs never stand on .5, where conventions part.
+    """
+    cases = {"": inputs}
+    if segment.op in ROI_POOLS:
+        rois = inputs[segment.inputs[1]].copy()
+        rois[:, 1:] = np.floor(rois[:, 1:]) + np.float32(0.5)
+        cases["RoIs at .5"] = inputs | {segment.inputs[1]: rois}
+    return cases
 
 
 class Reference:
@@ -96,15 +112,20 @@ class Reference:
         return self.group(f"{kind}/{dtype}/gradient")
 
     def isolated(
-        self, kind: str, segment: Segment, inputs: Mapping[str, np.ndarray], *, grad: bool
+        self, kind: str, segment: Segment, inputs: Mapping[str, np.ndarray], *, grad: bool, probe: str = ""
     ) -> dict[str, NodeRun]:
-        """The segment alone on `inputs`, by dtype."""
+        """The segment alone on `inputs`, by dtype. probe: which of `probes` the inputs are."""
         runs = {}
         for dtype in DTYPES:
-            prefix = f"{kind}/isolated/{segment.name}/{dtype}"
+            prefix = f"{place_of(kind, segment, probe)}/{dtype}"
             outputs = [self.recording[f"{prefix}/output/{index}"] for index in range(len(segment.outputs))]
             runs[dtype] = NodeRun(outputs, self.group(f"{prefix}/gradient") if grad else {})
         return runs
+
+
+def place_of(kind: str, segment: Segment, probe: str) -> str:
+    """Where a recording keeps a segment's runs."""
+    return f"{kind}/isolated/{segment.name}" + (f"~{probe}" if probe else "")
 
 
 def pack(prefix: str, runs: Mapping[str, NodeRun]) -> Arrays:

@@ -68,6 +68,13 @@ def counted_row(check: str, node: str, quantity: str, claim: str, got: int, allo
     )
 
 
+def failed_row(check: str, node: str, message: str, **extra) -> Row:
+    """A row about something that did not even run in PyTorch."""
+    return Row(
+        check, node, "run", "PyTorch's module runs", "a result", "an error", "—", RED, math.inf, note=message, **extra
+    )
+
+
 def reported_row(check: str, node: str, quantity: str, claim: str, expected, got, **extra) -> Row:
     """A measured row that is not judged."""
     return Row(check, node, quantity, claim, expected, got, "—", REPORTED, **extra)

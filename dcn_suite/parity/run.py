@@ -3,14 +3,13 @@
 import os
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from torch_port.models import RFCN, build_network
 
 from dcn_suite.parity.chained import chained_rows
 from dcn_suite.parity.freerunning import FreeRun
@@ -18,12 +17,14 @@ from dcn_suite.parity.isolated import isolated_rows
 from dcn_suite.parity.port import Port
 from dcn_suite.parity.reference import Arrays, Reference
 from dcn_suite.parity.report import Result, number
-from dcn_suite.parity.rows import RED, Row, Table
-from dcn_suite.parity.segments import Node, Segment, segments_of
+from dcn_suite.parity.rows import RED, Row, Table, failed_row
+from dcn_suite.parity.segments import Node, Segment, only_in_test, segments_of
 from dcn_suite.pictures import beside, data_uri, draw_detections
-from dcn_tasks.config import Config, load_config
+from dcn_tasks.config import Config, load_config, to_plain
+from dcn_tasks.errors import InputError
 from dcn_tasks.recording import Recording
 from dcn_tasks.streams import Draws
+from torch_port.models import RFCN, build_network
 from weights_convert import Params, WeightsFile, node_map, to_torch
 
 Step = Callable[[str], None]
@@ -36,7 +37,8 @@ class Settings:
     """What a run compares.
 
     size: (height, width) of the photo in the network, pixels. grad: gradients too. seed: of weights, boxes, draws.
-    use_test_weights: of the conversion. weights: already converted ones; None: converted here. spoil: changes PyTorch's networks first, to see whether that is noticed.
+    use_test_weights: of the conversion. weights: already converted ones; None: converted here.
+    spoil: changes PyTorch's networks first, to see whether that is noticed.
     """
 
     size: tuple[int, int]
@@ -56,21 +58,23 @@ def compare(reference: Reference, settings: Settings, *, scratch: Path, step: St
     kind = "train" if settings.grad else "test"
     segments, orphans = bench.segments(kind)
     table.add(*(orphan_row(node) for node in orphans))
-    step("loading the network")
-    ports = {dtype: bench.port(kind, dtype) for dtype in ("float32", "float64")}
-    for index, rows in enumerate(isolated_rows(reference, ports, segments, kind=kind, grad=settings.grad)):
-        step(f"node {index + 1} of {len(segments)}: {rows[0].node if rows else ''}")
-        table.add(*rows)
-    del ports
+    add_isolated(table, bench, kind, segments, step)
+    if settings.grad:
+        add_isolated(
+            table, bench, "test", only_in_test(reference.parameter_names(), segments, bench.segments("test")[0]), step
+        )
 
     def make_port(dtype: str) -> Port:
         return bench.port(kind, dtype)
 
-    rows = chained_rows(reference, make_port, segments, kind=kind, grad=settings.grad, scratch=scratch, step=step)
-    table.add(*rows)
+    with failures(table, "chained"):
+        table.add(
+            *chained_rows(reference, make_port, segments, kind=kind, grad=settings.grad, scratch=scratch, step=step)
+        )
     step("PyTorch float32, deciding alone")
     free = FreeRun(reference, bench.segments("test")[0], cfg)
-    table.add(*free.run(bench.port("test", "float32")))
+    with failures(table, "free-running"):
+        table.add(*free.run(bench.port("test", "float32", onednn=True)))
     facts = {
         "config": reference.about.get("name", "a configuration"),
         "size": "x".join(str(side) for side in reference.about["size"]),
@@ -79,19 +83,42 @@ def compare(reference: Reference, settings: Settings, *, scratch: Path, step: St
         "threads": torch.get_num_threads(),
         "seconds": time.monotonic() - start,
         "reference": f"{reference.recording.recorded_by}, {reference.source}",
-        "versions": versions(),
+        "versions": {**reference.about["versions"], **versions()},
     }
+    return Result(table, facts, cards(table, segments, free), *pictures(reference, free, cfg))
+
+
+def add_isolated(table: Table, bench: "Bench", kind: str, segments: list[Segment], step: Step) -> None:
+    """The rows of single nodes of one graph; gradients in the training graph."""
+    step("loading the network")
+    ports = {dtype: bench.port(kind, dtype) for dtype in ("float32", "float64")}
+    nodes = isolated_rows(bench.reference, ports, segments, kind=kind, grad=kind == "train")
+    for index, rows in enumerate(nodes):
+        step(f"node {index + 1} of {len(segments)}: {segments[index].name}")
+        table.add(*rows)
+
+
+@contextmanager
+def failures(table: Table, check: str) -> Iterator[None]:
+    """A mistake may be so large that PyTorch's network does not run: that is a red row, not the end of the report."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        table.add(failed_row(check, "the whole network", str(error)))
+
+
+def pictures(reference: Reference, free: FreeRun, cfg: Config) -> tuple[list[str], str]:
+    """The photo with each framework's boxes, and the sentence above it."""
+    if len(free.found) < 2:
+        return [], ""
     names = ["background", *(cfg.dataset.CLASS_NAMES or [str(index) for index in range(1, cfg.dataset.NUM_CLASSES)])]
-    pictures = [draw_detections(reference.photo, found, names, threshold=DRAWN) for found in free.found.values()]
-    shown = {name: len(found.above(DRAWN)) for name, found in free.found.items()}
-    return Result(
-        table,
-        facts,
-        cards(table, segments, free),
-        [data_uri(beside(*pictures, titles=list(free.found)), quality=90)],
-        f"Boxes above {DRAWN} ({', '.join(f'{name}: {count}' for name, count in shown.items())}), each framework on its own. "
-        "The weights are random, so the boxes mean nothing: they only have to be the same.",
-    )
+    scale = max(1, 480 // reference.photo.shape[1])
+    drawn = [
+        draw_detections(reference.photo, found, names, threshold=DRAWN, scale=scale) for found in free.found.values()
+    ]
+    counts = ", ".join(f"{name}: {len(found.above(DRAWN))}" for name, found in free.found.items())
+    text = f"Boxes above {DRAWN} ({counts}), each framework deciding on its own."
+    return [data_uri(beside(*drawn, titles=list(free.found)), quality=90)], text
 
 
 @dataclass
@@ -106,7 +133,7 @@ class Bench:
         modules = node_map(self.cfg, kind == "train")
         return segments_of(self.reference.nodes(kind), modules, self.reference.parameter_names())
 
-    def port(self, kind: str, dtype: str) -> Port:
+    def port(self, kind: str, dtype: str, *, onednn: bool = False) -> Port:
         network = build_network(self.cfg)
         test = kind == "test" and self.settings.use_test_weights
         if self.settings.weights is not None:
@@ -116,7 +143,7 @@ class Bench:
         network.load_state_dict({name: torch.as_tensor(value) for name, value in state.items()})
         if self.settings.spoil:
             self.settings.spoil(network)
-        return Port(network, dtype, kind == "train", Draws(self.reference.about["seed"]))
+        return Port(network, dtype, kind == "train", Draws(self.reference.about["seed"]), onednn)
 
 
 def params_of(arrays: Arrays) -> Params:
@@ -165,6 +192,23 @@ def versions() -> dict[str, str]:
     return found
 
 
+def check_recording(reference: Reference, config: str | Path | Config, settings: Settings) -> None:
+    """Raises: InputError for a recording of another network, or made with or without gradients where the other is wanted."""
+    folder, about = reference.recording.folder, reference.about
+    scales = [list(pair) for pair in about["config"]["SCALES"]]
+    wanted = to_plain(load_config(config, SCALES=scales))
+    differing = [key for key in wanted if wanted[key] != about["config"].get(key)]
+    if differing:
+        raise InputError(
+            f"{folder}: recorded from {about['name']}, whose {', '.join(differing)} differs from that of the configuration "
+            "named: name that one, or record again"
+        )
+    if about["isolated"] and about["grad"] != settings.grad:
+        raise InputError(
+            f"{folder}: made {'with' if about['grad'] else 'without'} gradients: {'add' if about['grad'] else 'leave out'} --grad"
+        )
+
+
 def run_parity(
     config: str | Path | Config,
     settings: Settings,
@@ -187,6 +231,7 @@ def run_parity(
         )
         if recording is not None:
             reference = Reference(Recording(recording))
+            check_recording(reference, config, settings)
         else:
             from dcn_suite.parity.record import record
 

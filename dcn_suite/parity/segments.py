@@ -108,3 +108,10 @@ def segments_of(
             )
         )
     return segments, orphans + chain
+
+
+def only_in_test(parameters: Iterable[str], train: Iterable[Segment], test: Iterable[Segment]) -> list[Segment]:
+    """Segments of the test graph that the training graph does not have, or has with other weights (`_test` copies)."""
+    modules = {segment.module for segment in train}
+    copied = {name.removesuffix("_test") for name in parameters if name.endswith("_test")}
+    return [each for each in test if each.module not in modules or copied & set(each.parameters)]

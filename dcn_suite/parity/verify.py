@@ -34,7 +34,9 @@ def verify(
     from weights_convert import load_weights
 
     states = (("arg", params.arg), ("aux", params.aux))
-    arrays = {f"{state}:{name}": np.asarray(value, np.float32) for state, group in states for name, value in group.items()}
+    arrays = {
+        f"{state}:{name}": np.asarray(value, np.float32) for state, group in states for name, value in group.items()
+    }
     converted = load_weights(weights) if weights is not None else None
     settings = Settings(size or tuple(cfg.SCALES[0]), grad, weights=converted)
     result = run_parity(cfg, settings, parameters=arrays, step=step)
