@@ -13,6 +13,8 @@ import mxnet as mx
 import numpy as np
 from mxnet.base import NDArrayHandle
 
+from mxnet_ref.operators import raise_failure
+
 Arrays = dict[str, np.ndarray]
 Sink = Callable[[str, np.ndarray], None]
 
@@ -76,6 +78,7 @@ class Witness:
         if grad:
             executor.backward([mx.nd.ones_like(output) for output in outputs])
         mx.nd.waitall()
+        raise_failure()
         return {name: gradient.asnumpy() for name, gradient in grads.items()}
 
     def run(
@@ -111,7 +114,9 @@ class Witness:
         outputs = executor.forward(is_train=is_train)
         if grads:
             executor.backward([self.array(gradient) for gradient in head_gradients])
-        return [output.asnumpy() for output in outputs], {key: grads[name].asnumpy() for name, key in names.items()}
+        results = [output.asnumpy() for output in outputs]
+        raise_failure()
+        return results, {key: grads[name].asnumpy() for name, key in names.items()}
 
     def excerpt(self, nodes: Sequence[str]) -> tuple[mx.sym.Symbol, dict[str, str]]:
         """The nodes as a symbol of their own. Returns: symbol, key by argument name."""

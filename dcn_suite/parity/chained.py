@@ -109,6 +109,10 @@ def chained_rows(
     theirs = reference.gradients(kind, "float32") if grad else {}
     for name in parameters:
         judge_rounding(judgements[name], theirs[name], gradients32[name], truth[name])
+    for group in (outputs, parameters):
+        layer = max((judgements[name].relative_error_mxnet for name in group), default=0.0)
+        for name in group:
+            judgements[name].ask_layer(layer)
     rows = [row_of(key, segment, "output", judgements[key]) for key, segment in outputs.items()]
     rows += [row_of(name, segment, f"d {name}", judgements[name]) for name, segment in parameters.items()]
     rows.sort(key=lambda row: row.depth)

@@ -1,15 +1,14 @@
 """Every node alone: PyTorch's module is fed what MXNet fed its node, and all that comes out is compared."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from dcn_suite.parity.judge import judge
+from dcn_suite.parity.judge import Judgement, judge
 from dcn_suite.parity.kinks import kink_masks
 from dcn_suite.parity.matching import match_boxes
 from dcn_suite.parity.port import Port
-from dcn_suite.parity.reference import Reference, head_gradients, probes
+from dcn_suite.parity.reference import DTYPES, Reference, head_gradients, probes
 from dcn_suite.parity.rows import Row, counted_row, failed_row, judged_row
 from dcn_suite.parity.segments import Segment
 
@@ -46,29 +45,26 @@ def segment_rows(segment: Segment, inputs: dict, theirs: dict, ours: dict, probe
         yield from proposal_rows(segment, theirs, ours, place)
         return
     masks = kink_masks(segment, inputs)
-    suffix = f", {probe}" if probe else ""
+    four: dict[str, tuple] = {}
     for index in range(len(segment.outputs)):
         name = "output" if len(segment.outputs) == 1 else f"output {index}"
-        four = Four(*(side[index] for dtype in theirs for side in (theirs[dtype].outputs, ours[dtype][0])))
-        yield four.row(segment, name + suffix, masks.get("output"), place)
-    for key, gradient in theirs["float32"].gradients.items():
-        four = Four(gradient, ours["float32"][1][key], theirs["float64"].gradients[key], ours["float64"][1][key])
-        yield four.row(segment, f"d {key}{suffix}", masks.get(key), place)
+        arrays = [side[index] for dtype in DTYPES for side in (theirs[dtype].outputs, ours[dtype][0])]
+        four[name] = (*arrays, masks.get("output"))
+    for key in theirs["float32"].gradients:
+        arrays = [side[key] for dtype in DTYPES for side in (theirs[dtype].gradients, ours[dtype][1])]
+        four[f"d {key}"] = (*arrays, masks.get(key))
+    judgements = {name: judge_shaped(*arrays) for name, arrays in four.items()}
+    layer = max(each.relative_error_mxnet for each in judgements.values())
+    suffix = f", {probe}" if probe else ""
+    for name, judgement in judgements.items():
+        judgement.ask_layer(layer)
+        yield judged_row(CHECK, segment.name, name + suffix, judgement, **place)
 
 
-@dataclass
-class Four:
-    """One quantity of the four witnesses; the module's shape is turned into the node's."""
-
-    mxnet32: np.ndarray
-    torch32: np.ndarray
-    mxnet64: np.ndarray
-    torch64: np.ndarray
-
-    def row(self, segment: Segment, quantity: str, apart: np.ndarray | None, place: dict) -> Row:
-        torch32, torch64 = (as_shape(each, self.mxnet64.shape) for each in (self.torch32, self.torch64))
-        judgement = judge(self.mxnet32, self.mxnet64, torch32, torch64, apart=apart)
-        return judged_row(CHECK, segment.name, quantity, judgement, **place)
+def judge_shaped(mxnet32, torch32, mxnet64, torch64, apart: np.ndarray | None = None) -> Judgement:
+    """The judgement of one quantity; the module's shape is turned into the node's."""
+    torch32, torch64 = (as_shape(each, mxnet64.shape) for each in (torch32, torch64))
+    return judge(mxnet32, mxnet64, torch32, torch64, apart=apart)
 
 
 def as_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -96,5 +92,5 @@ def proposal_rows(segment: Segment, theirs: dict, ours: dict, place: dict) -> It
     if len(pairs) and all(len(each) == len(theirs["float64"].outputs[0]) for each in (ours["float32"][0][0], pairs)):
         mine = {dtype: ours[dtype][0][0][pairs[:, 1]] for dtype in ours}
         rows = {dtype: theirs[dtype].outputs[0][pairs[:, 0]] for dtype in theirs}
-        four = Four(rows["float32"], mine["float32"], rows["float64"], mine["float64"])
-        yield four.row(segment, "coordinates", None, place)
+        judgement = judge_shaped(rows["float32"], mine["float32"], rows["float64"], mine["float64"])
+        yield judged_row(CHECK, segment.name, "coordinates", judgement, **place)

@@ -98,7 +98,7 @@ def record(
         step: told what is being done.
     """
     import mxnet_ref
-    from mxnet_ref.operators.draws import set_draws
+    from mxnet_ref.operators import set_draws
 
     cfg = load_config(cfg, SCALES=[min(size), max(size)])
     photo = photo_of(*size)

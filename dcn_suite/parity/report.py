@@ -110,7 +110,14 @@ def print_table(result: Result, console: Console) -> None:
     """Summary, red rows and the most strained ones, in the terminal."""
     table = result.table
     overview = RichTable(title=f"Parity of {result.facts['config']}", title_justify="left")
-    for name, right in (("check", False), ("rows", True), ("hold", True), ("reported", True), ("most strained", False)):
+    for name, right in (
+        ("check", False),
+        ("rows", True),
+        ("hold", True),
+        ("by layer", True),
+        ("reported", True),
+        ("most strained", False),
+    ):
         overview.add_column(name, justify="right" if right else "left")
     for entry in table.summary():
         style = "green" if entry["held"] == entry["count"] else "bold red"
@@ -118,6 +125,7 @@ def print_table(result: Result, console: Console) -> None:
             entry["name"],
             str(entry["count"]),
             f"[{style}]{entry['held']}[/]",
+            str(entry["by_layer"]),
             str(entry["reported"]),
             entry["worst"],
         )

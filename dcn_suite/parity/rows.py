@@ -42,9 +42,13 @@ def judged_row(check: str, node: str, quantity: str, judgement: Judgement, **ext
     worst = judgement.worst
     measures = {
         name: getattr(judgement, name)
-        for name in ("scale", "function_error", "error_mxnet", "error_torch", "apart", "elements")
+        for name in ("scale", "function_error", "error_mxnet", "error_torch", "apart", "elements", "by_layer")
     }
-    note = f"{judgement.apart} of {judgement.elements} on the kink" if judgement.apart else ""
+    notes = [f"{judgement.apart} of {judgement.elements} on the kink"] if judgement.apart else []
+    if judgement.by_layer:
+        times = judgement.error_torch / judgement.error_mxnet if judgement.error_mxnet else math.inf
+        notes.append(f"{number(times)} times MXNet's error of this quantity alone")
+    note = "; ".join(notes)
     return Row(
         check,
         node,
@@ -113,7 +117,7 @@ class Table:
         return sorted(self.judged, key=lambda row: -row.strain)[:count]
 
     def summary(self) -> list[dict]:
-        """One entry per check: name, count, held, apart, worst (a sentence), strain."""
+        """One entry per check: name, count, held, reported, by_layer, apart, worst (a sentence), strain."""
         entries = []
         for check in dict.fromkeys(row.check for row in self.rows):
             rows = [row for row in self.rows if row.check == check]
@@ -125,6 +129,7 @@ class Table:
                     "count": len(judged),
                     "held": sum(row.verdict == HOLDS for row in judged),
                     "reported": len(rows) - len(judged),
+                    "by_layer": sum(bool(row.measures.get("by_layer")) for row in rows),
                     "apart": sum(row.measures.get("apart", 0) for row in rows),
                     "worst": f"{worst.node} · {worst.quantity}, {number(worst.strain)} of the tolerance"
                     if worst
