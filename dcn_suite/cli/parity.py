@@ -101,7 +101,7 @@ def run_one(name: str, args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(result.as_dict(), indent=1, allow_nan=False))
     else:
-        print_table(result, Console())
+        print_table(result, Console(width=None if sys.stdout.isatty() else 160))
         for path in paths.values():
             print(path)
     return 0 if result.table.holds else 1

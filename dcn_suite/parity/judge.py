@@ -100,13 +100,19 @@ class Judgement:
 
 def largest(values: np.ndarray) -> float:
     """max |value| as float64; 0 of nothing; NaN where one of them is not a number."""
-    return float(np.max(np.abs(values), initial=0.0)) if values.size else 0.0
+    if not values.size:
+        return 0.0
+    low, high = float(values.min()), float(values.max())
+    return max(abs(low), abs(high)) if low == low else low  # a NaN anywhere is both the minimum and the maximum
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """|a - b| in float64. Where both are the same infinity the difference is 0, as it is for equal numbers."""
     with np.errstate(invalid="ignore"):
-        return np.where(a == b, 0.0, np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64)))
+        result = np.abs(np.subtract(a, b, dtype=np.float64))
+        if not np.isfinite(result.max(initial=0.0)):
+            result = np.where(np.equal(a, b), 0.0, result)
+    return result
 
 
 def shapes_differ(arrays: dict[str, np.ndarray]) -> Claim | None:

@@ -1,7 +1,7 @@
 """PyTorch as a witness: single modules on given inputs, and the whole network with every activation handed out."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +59,7 @@ class Port:
         wanted = {key: tensors[key].requires_grad_(grad) for key in segment.differentiable}
         module = self.module(segment)
         owned = {name: getattr(module, segment.torch_parameter(name)) for name in segment.parameters}
-        with torch.backends.mkldnn.flags(enabled=self.onednn), torch.set_grad_enabled(grad):
+        with onednn(self.onednn), torch.set_grad_enabled(grad):
             result = self.call(module, segment, list(tensors.values()))
             return [array_of(output) for output in outputs_of(result)], (
                 self.gradients(segment, result, {**wanted, **owned}, head_gradients) if grad else {}
@@ -70,11 +70,17 @@ class Port:
             found = torch.autograd.grad(result.scalar, list(targets.values()))
         else:
             outputs = outputs_of(result)
-            heads = [
-                self.tensor(head).reshape(output.shape) for head, output in zip(head_gradients, outputs, strict=True)
-            ]
+            heads = [self.head(head, output) for head, output in zip(head_gradients, outputs, strict=True)]
             found = torch.autograd.grad(outputs, list(targets.values()), heads)
         return {key: array_of(gradient) for key, gradient in zip(targets, found, strict=True)}
+
+    def head(self, gradient: np.ndarray, output: Tensor) -> Tensor:
+        """A head gradient in the module's shape."""
+        if gradient.size != output.numel():
+            raise ValueError(
+                f"the output has one shape in MXNet, {gradient.shape}, another in PyTorch, {tuple(output.shape)}"
+            )
+        return self.tensor(gradient).reshape(output.shape)
 
     def call(self, module: nn.Module, segment: Segment, tensors: list[Tensor]):
         """The module's own call, with MXNet's shapes turned into the module's."""
@@ -108,7 +114,7 @@ class Port:
         Returns: gradients by MXNet's parameter name (where `grad`), and the replay's report or None.
         """
         with ExitStack() as stack:
-            stack.enter_context(torch.backends.mkldnn.flags(enabled=self.onednn))
+            stack.enter_context(onednn(self.onednn))
             stack.enter_context(torch.set_grad_enabled(grad))
             report = stack.enter_context(replaying(self.network, decisions)) if decisions is not None else None
             for segment in segments:  # after the replay's hooks, so that these see what the replay made of an output
@@ -126,6 +132,16 @@ class Port:
         gradients = {name: array_of(self.network.get_parameter(path).grad) for name, path in names.items()}
         self.network.zero_grad()
         return gradients, report
+
+
+@contextmanager
+def onednn(enabled: bool) -> Iterator[None]:
+    """torch.backends.mkldnn.flags, without touching its TF32 switch, which warns whenever it is set."""
+    before, *_ = torch.backends.mkldnn.set_flags(enabled, _fp32_precision=None)
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.set_flags(before, _fp32_precision=None)
 
 
 @dataclass

@@ -9,6 +9,9 @@ A recording (dcn_tasks.recording) has these arrays; KIND is "test" or "train", D
     KIND/DTYPE/gradient/NAME                    of every parameter (train)
     KIND/isolated/NODE[~PROBE]/DTYPE/...        one node alone: output/INDEX, gradient/KEY
 
+An array that the training graph already gave is left out of the test graph's, and a lone node's float32 output that equals
+the chained one is left out too: most are bit for bit the same.
+
 A live reference runs MXNet for the last kind whenever it is asked: a full network's would fill the disk.
 """
 
@@ -24,6 +27,7 @@ from dcn_tasks.recording import Recording
 
 Arrays = dict[str, np.ndarray]
 DTYPES = ("float32", "float64")
+TEST_INPUTS = ("data", "im_info")
 
 
 @dataclass
@@ -101,12 +105,21 @@ class Reference:
         return self.recording["photo"]
 
     def inputs(self, kind: str) -> Arrays:
-        return self.group(f"{kind}/inputs")
+        if kind == "train":
+            return self.group("train/inputs")
+        return {name: self.first("test/inputs/" + name, "train/inputs/" + name) for name in TEST_INPUTS}
+
+    def first(self, *names: str) -> np.ndarray:
+        """The first of these arrays that was recorded."""
+        for name in names:
+            if name in self.recording:
+                return self.recording[name]
+        raise InputError(f"{self.recording.folder}: {names[0]} was not recorded: record again")
 
     def entry(self, kind: str, dtype: str, key: str) -> np.ndarray:
         """One entry of the run from end to end, or an input of the graph."""
-        own = f"{kind}/{dtype}/{key}"
-        return self.recording[own if own in self.recording else f"{kind}/inputs/{key}"]
+        kinds = dict.fromkeys((kind, "train"))
+        return self.first(*(f"{each}/{dtype}/{key}" for each in kinds), *(f"{each}/inputs/{key}" for each in kinds))
 
     def gradients(self, kind: str, dtype: str) -> Arrays:
         return self.group(f"{kind}/{dtype}/gradient")
@@ -118,7 +131,12 @@ class Reference:
         runs = {}
         for dtype in DTYPES:
             prefix = f"{place_of(kind, segment, probe)}/{dtype}"
-            outputs = [self.recording[f"{prefix}/output/{index}"] for index in range(len(segment.outputs))]
+            outputs = []
+            for index, key in enumerate(segment.outputs):
+                chained = (
+                    [f"{each}/float32/{key}" for each in (kind, "train")] if dtype == "float32" and not probe else []
+                )
+                outputs.append(self.first(f"{prefix}/output/{index}", *chained))
             runs[dtype] = NodeRun(outputs, self.group(f"{prefix}/gradient") if grad else {})
         return runs
 
@@ -128,10 +146,10 @@ def place_of(kind: str, segment: Segment, probe: str) -> str:
     return f"{kind}/isolated/{segment.name}" + (f"~{probe}" if probe else "")
 
 
-def pack(prefix: str, runs: Mapping[str, NodeRun]) -> Arrays:
+def pack(runs: Mapping[str, NodeRun]) -> Arrays:
     """A segment's runs as named arrays; the inverse is Reference.isolated."""
     arrays: Arrays = {}
     for dtype, run in runs.items():
-        arrays |= {f"{prefix}/{dtype}/output/{index}": output for index, output in enumerate(run.outputs)}
-        arrays |= {f"{prefix}/{dtype}/gradient/{name}": gradient for name, gradient in run.gradients.items()}
+        arrays |= {f"{dtype}/output/{index}": output for index, output in enumerate(run.outputs)}
+        arrays |= {f"{dtype}/gradient/{name}": gradient for name, gradient in run.gradients.items()}
     return arrays

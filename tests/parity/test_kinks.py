@@ -9,7 +9,14 @@ from dcn_suite.parity.segments import Segment
 pytestmark = pytest.mark.mxnet
 JUMP = 1e-3  # far above float32 rounding of values near 1, far below a jump from one cell to the next
 
-CONV = {"kernel": "(3, 3)", "pad": "(2, 2)", "dilate": "(2, 2)", "num_filter": "4", "num_deformable_group": "2", "no_bias": "True"}
+CONV = {
+    "kernel": "(3, 3)",
+    "pad": "(2, 2)",
+    "dilate": "(2, 2)",
+    "num_filter": "4",
+    "num_deformable_group": "2",
+    "no_bias": "True",
+}
 POOL = {"spatial_scale": "0.0625", "output_dim": "2", "group_size": "3", "pooled_size": "3", "part_size": "3",
         "sample_per_part": "4", "trans_std": "0.1"}  # fmt: skip
 
@@ -58,7 +65,9 @@ def test_offset_gradients_jump_only_where_the_mask_is_set(conv_case):
     # row 3 plus tap row 1 is row 3: float32 adds -1e-9 to it and stays, float64 falls into the cell above
     offset[0, 2 * 4, 3, 2:6] = -1e-9
     masks = kink_masks(conv_segment(), {"data": data, "offset": offset})
-    single, double = (in_mxnet("DeformableConvolution", CONV, [data, offset, weight], t) for t in ("float32", "float64"))
+    single, double = (
+        in_mxnet("DeformableConvolution", CONV, [data, offset, weight], t) for t in ("float32", "float64")
+    )
     jumped = jumps(single[2], double[2])
     assert jumped.sum() == 4  # the kink is real
     assert not (jumped & ~masks["offset"]).any()
@@ -71,7 +80,9 @@ def test_a_sample_that_enters_the_image_sets_the_weight_gradient_apart(conv_case
     # row 6 plus tap row 1 is row 6 of 7: with this offset float32 rounds to 7, outside, and float64 stays inside
     offset[0, 2 * 4, 6, 4], offset[0, 2 * 4 + 1, 6, 4] = np.float32(0.99999994), 0.25
     masks = kink_masks(conv_segment(), {"data": data, "offset": offset})
-    single, double = (in_mxnet("DeformableConvolution", CONV, [data, offset, weight], t) for t in ("float32", "float64"))
+    single, double = (
+        in_mxnet("DeformableConvolution", CONV, [data, offset, weight], t) for t in ("float32", "float64")
+    )
     for name, index in (("output", 0), ("data", 1), ("offset", 2)):
         jumped = jumps(single[index], double[index])
         assert jumped.any() or name == "offset"  # the last row is replicated: its offset gradient is 0 on both sides
@@ -94,7 +105,9 @@ def test_part_offset_gradients_jump_only_where_the_mask_is_set():
     generator = np.random.default_rng(2)
     data = generator.standard_normal((1, 18, 12, 15)).astype(np.float32)
     x1, y1 = generator.uniform(0, 150, (2, 400))
-    rois = np.stack([np.zeros(400), x1, y1, x1 + generator.uniform(20, 90, 400), y1 + generator.uniform(20, 90, 400)], axis=1)
+    rois = np.stack(
+        [np.zeros(400), x1, y1, x1 + generator.uniform(20, 90, 400), y1 + generator.uniform(20, 90, 400)], axis=1
+    )
     rois = rois.astype(np.float32)
     trans = generator.uniform(-1, 1, (400, 4, 3, 3)).astype(np.float32)
     trans[:40] = np.round(trans[:40] * 4) / 4 * 10 * 0.5  # many samples on integers, up to rounding
