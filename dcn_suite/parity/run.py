@@ -49,10 +49,14 @@ class Settings:
     spoil: Spoil | None = None
 
 
-def compare(reference: Reference, settings: Settings, *, scratch: Path, step: Step = lambda text: None) -> Result:
-    """PyTorch's side against a reference. scratch: a folder for its activations."""
+def compare(
+    reference: Reference, cfg: Config, settings: Settings, *, scratch: Path, step: Step = lambda text: None
+) -> Result:
+    """PyTorch's side against a reference.
+
+    Args: cfg: of the reference's network, SCALES included. scratch: a folder for PyTorch's activations.
+    """
     start = time.monotonic()
-    cfg = load_config(Config(reference.about["config"]))
     bench = Bench(reference, cfg, settings)
     table = Table()
     kind = "train" if settings.grad else "test"
@@ -192,21 +196,36 @@ def versions() -> dict[str, str]:
     return found
 
 
-def check_recording(reference: Reference, config: str | Path | Config, settings: Settings) -> None:
-    """Raises: InputError for a recording of another network, or made with or without gradients where the other is wanted."""
+def config_of(reference: Reference, config: str | Path | Config, settings: Settings) -> Config:
+    """The configuration named, at the size of the recording.
+
+    Raises: InputError for a recording of another network, or made with or without gradients where the other is wanted.
+    """
     folder, about = reference.recording.folder, reference.about
-    scales = [list(pair) for pair in about["config"]["SCALES"]]
-    wanted = to_plain(load_config(config, SCALES=scales))
-    differing = [key for key in wanted if wanted[key] != about["config"].get(key)]
+    cfg = load_config(config, SCALES=[list(pair) for pair in about["config"]["SCALES"]])
+    differing = list(differences(to_plain(cfg), about["config"]))
     if differing:
         raise InputError(
             f"{folder}: recorded from {about['name']}, whose {', '.join(differing)} differs from that of the configuration "
             "named: name that one, or record again"
         )
     if about["isolated"] and about["grad"] != settings.grad:
-        raise InputError(
-            f"{folder}: made {'with' if about['grad'] else 'without'} gradients: {'add' if about['grad'] else 'leave out'} --grad"
-        )
+        made, remedy = ("with", "add") if about["grad"] else ("without", "leave out")
+        raise InputError(f"{folder}: made {made} gradients: {remedy} --grad")
+    return cfg
+
+
+def differences(one: dict, other: dict, group: str = "") -> Iterator[str]:
+    """Names of the keys that both have and that differ; a later version may know more keys."""
+    for key in one.keys() & other.keys():
+        if isinstance(one[key], dict) and isinstance(other[key], dict):
+            yield from differences(one[key], other[key], f"{group}{key}.")
+        elif plain_value(one[key]) != plain_value(other[key]):
+            yield f"{group}{key}"
+
+
+def plain_value(value: object) -> object:
+    return [plain_value(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def run_parity(
@@ -231,12 +250,14 @@ def run_parity(
         )
         if recording is not None:
             reference = Reference(Recording(recording))
-            check_recording(reference, config, settings)
+            cfg = config_of(reference, config, settings)
         else:
             from dcn_suite.parity.record import record
 
+            height, width = settings.size
+            cfg = load_config(config, SCALES=[min(height, width), max(height, width)])
             reference = record(
-                load_config(config),
+                cfg,
                 record_to or work / "recording",
                 name=str(config) if not isinstance(config, Config) else "a configuration",
                 size=settings.size,
@@ -246,4 +267,4 @@ def run_parity(
                 parameters=parameters,
                 step=step,
             )
-        return compare(reference, settings, scratch=work / "scratch", step=step)
+        return compare(reference, cfg, settings, scratch=work / "scratch", step=step)

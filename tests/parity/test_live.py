@@ -53,12 +53,13 @@ def test_twenty_training_steps_have_the_same_losses():
     assert len(result.table.judged) == 4 * 20
 
 
-def test_a_training_with_another_eps_is_noticed():
+def test_a_training_without_the_learning_rate_multiplier_is_noticed():
     def spoil(network):
-        network.backbone.stem.bn.eps = 1e-3
+        network.head.reduce.lr_mult = 1.0
 
-    result = run_trajectory(CONFIG, Settings(SIZE, spoil=spoil), steps=2)
-    assert result.table.red
+    red = run_trajectory(CONFIG, Settings(SIZE, spoil=spoil), steps=3).table.red
+    assert red
+    assert red[0].node == "update 2"  # the first update starts from the same weights
 
 
 def test_a_converted_file_is_verified(tmp_path):
