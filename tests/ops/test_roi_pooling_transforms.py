@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from torch_port.ops import psroi_pool, roi_pool
+from torch_port.ops import deform_psroi_pool, psroi_pool, roi_pool
 
 # torch loads its forward-mode decompositions through torch.jit.script on first use, and warns about itself.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
@@ -86,3 +86,26 @@ def test_compiles_into_one_graph(input):
     (expected,) = torch.autograd.grad(loss(a), a)
     (got,) = torch.autograd.grad(compiled(a), a)
     assert torch.equal(got, expected)
+
+
+def test_under_autocast_pooling_is_in_float32(input):
+    """RoI corners in bfloat16 would be off by pixels: 61 and 61.3 are the same number there."""
+    rois, low = ROIS.float(), input.to(torch.bfloat16).requires_grad_()
+    calls = [
+        lambda x: psroi_pool(x, rois, **PSROI),
+        lambda x: roi_pool(x, rois, **ROI),
+        lambda x: deform_psroi_pool(x, rois, torch.full((4, 2, 3, 3), 0.25, dtype=x.dtype), **PSROI, trans_std=0.1),
+    ]
+    for call in calls:
+        with torch.autocast("cpu", torch.bfloat16):
+            output = call(low)
+        assert output.dtype == torch.float32
+        wide = low.detach().float().requires_grad_()
+        (gradient,), (expected,) = torch.autograd.grad(output.sum(), low), torch.autograd.grad(call(wide).sum(), wide)
+        assert gradient.dtype == torch.bfloat16
+        assert torch.equal(gradient, expected.to(torch.bfloat16))
+
+
+def test_half_precision_without_autocast_is_refused_on_the_cpu(input):
+    with pytest.raises(RuntimeError, match="psroi_pool: input: expected float32 or float64 on the CPU, got bfloat16"):
+        psroi_pool(input.to(torch.bfloat16), ROIS.to(torch.bfloat16), **PSROI)

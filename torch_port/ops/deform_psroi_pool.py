@@ -15,6 +15,7 @@ from torch_port.ops.transforms import (
     has_tangent,
     needs_gradient,
     one_level_down,
+    register_autocast_to_float32,
     register_autograd_kernel,
     register_vmap_by_loop,
 )
@@ -152,3 +153,4 @@ register_autograd_kernel("deform_psroi_pool", autograd_kernel)
 register_autograd_kernel("deform_psroi_pool_backward", backward_autograd_kernel)
 register_vmap_by_loop("deform_psroi_pool")
 register_vmap_by_loop("deform_psroi_pool_backward")
+register_autocast_to_float32("deform_psroi_pool")

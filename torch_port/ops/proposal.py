@@ -8,7 +8,13 @@ from torch import Tensor
 
 from torch_port.ops import library  # noqa: F401  loads the kernels
 from torch_port.ops.roi_arguments import refuse
-from torch_port.ops.transforms import LIBRARY, below_autograd, register_autograd_kernel, register_vmap_by_loop
+from torch_port.ops.transforms import (
+    LIBRARY,
+    below_autograd,
+    register_autocast_to_float32,
+    register_autograd_kernel,
+    register_vmap_by_loop,
+)
 
 NAME = "proposal"
 VARIANTS = ("python", "cxx")
@@ -116,3 +122,4 @@ def autograd_kernel(*tensors: Tensor | None, **kwargs: Any) -> tuple[Tensor, Ten
 
 register_autograd_kernel("proposal", autograd_kernel)
 register_vmap_by_loop("proposal")
+register_autocast_to_float32("proposal")

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_port.ops import library  # noqa: F401  loads the kernels
 from torch_port.ops.linear_pooling import register_linear
 from torch_port.ops.roi_arguments import check_map_and_rois, check_positive, empty_like_format, refuse
-from torch_port.ops.transforms import LIBRARY
+from torch_port.ops.transforms import LIBRARY, register_autocast_to_float32
 
 NAME = "psroi_pool"
 
@@ -97,3 +97,4 @@ def transpose_of_backward(gradient: Tensor, grad: Tensor, input: Tensor, rois: T
 
 register_linear("psroi_pool", transpose_of_forward)
 register_linear("psroi_pool_backward", transpose_of_backward)
+register_autocast_to_float32("psroi_pool")

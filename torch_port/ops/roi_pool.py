@@ -17,6 +17,7 @@ from torch_port.ops.transforms import (
     has_tangent,
     needs_gradient,
     one_level_down,
+    register_autocast_to_float32,
     register_autograd_kernel,
     register_vmap_by_loop,
 )
@@ -124,3 +125,4 @@ register_autograd_kernel("roi_pool_with_argmax", with_argmax_kernel)
 register_linear("roi_pool_backward", transpose_of_backward)
 register_vmap_by_loop("roi_pool")
 register_vmap_by_loop("roi_pool_with_argmax")
+register_autocast_to_float32("roi_pool")

@@ -73,3 +73,26 @@ def register_vmap_by_loop(name: str) -> None:
         return torch.stack(results), 0
 
     torch.library.register_vmap(f"dcn::{name}", over_slices, lib=LIBRARY)
+
+
+def register_autocast_to_float32(name: str) -> None:
+    """Under autocast, on the CPU and on CUDA, the operator computes in float32: RoI corners in half precision are off by
+    pixels. Its output is float32 then."""
+    operator = getattr(torch.ops.dcn, name)
+    for key in ("AutocastCPU", "AutocastCUDA"):
+        LIBRARY.impl(name, _in_float32(operator, key), key)
+
+
+def _in_float32(operator: Callable, key: str) -> Callable:
+    """torch.library.register_autocast refuses operators with keyword arguments."""
+    autocast = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
+
+    def widened(value: Any) -> Any:
+        half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
+        return value.float() if half else value
+
+    def kernel(*args: Any, **kwargs: Any) -> Any:
+        with torch._C._ExcludeDispatchKeyGuard(autocast):
+            return operator(*(widened(a) for a in args), **kwargs)
+
+    return kernel
