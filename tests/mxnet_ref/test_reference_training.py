@@ -19,7 +19,9 @@ SCHEDULED = {
     "TRAIN__wd": 0.01,
 }
 RATES = [0.01, 0.1, 0.01]
-FROZEN = {"network__FIXED_PARAMS": ["conv1", "bn_conv1", "res2", "bn2"]}  # other gammas and betas learn: decay on gammas only
+FROZEN = {
+    "network__FIXED_PARAMS": ["conv1", "bn_conv1", "res2", "bn2"]
+}  # other gammas and betas learn: decay on gammas only
 
 
 def batches(cfg, count: int):
