@@ -185,7 +185,7 @@ def show(report: dict) -> bool:
                 what,
                 f"{ratio:.2f}",
                 f"{sign} {target}" if sign else "",
-                (("holds" if met else "MISSED") if sign else "") if sign else "",
+                ("holds" if met else "MISSED") if sign else "",
             )
     Console(width=110).print(table)
     return holds
