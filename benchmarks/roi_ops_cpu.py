@@ -185,7 +185,9 @@ def environment(threads: int, with_mxnet: bool) -> dict:
         import mxnet as mx
 
         versions["mxnet"] = mx.__version__
-    return {"threads": threads, "instruction_set": torch.ops.dcn.isa(), "machine": platform.machine(), **versions}
+    load = round(os.getloadavg()[0], 1)  # above the number of threads: others were at work, trust the ratios only
+    facts = {"threads": threads, "load": load, "instruction_set": torch.ops.dcn.isa(), "machine": platform.machine()}
+    return {**facts, **versions}
 
 
 def table(rows: list[Row]) -> str:

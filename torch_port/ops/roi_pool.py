@@ -93,10 +93,13 @@ class RoiPool(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
         input, rois, _ = inputs
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # or argmax gets a gradient of zeros, as large as the output
         ctx.save_for_backward(input, rois, output[1])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, None, None]:
+        if grad is None:
+            return None, None, None
         return torch.ops.dcn.roi_pool_backward(grad, *ctx.saved_tensors), None, None
 
 
