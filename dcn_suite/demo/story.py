@@ -1,7 +1,7 @@
 """The demo's steps. MXNet trains and saves; everything after the checkpoint also runs in PyTorch, from converted weights."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,11 +12,9 @@ from dcn_suite.parity.detections import above
 from dcn_suite.parity.matching import match_boxes
 from dcn_suite.parity.report import Result, write_report
 from dcn_suite.parity.run import Settings, run_parity
-from dcn_tasks.batch import training_batch
 from dcn_tasks.config import Config, load_config
 from dcn_tasks.detections import Detections
-from dcn_tasks.scenes import Scene, SceneSource, scene_source
-from dcn_tasks.streams import Draws
+from dcn_tasks.scenes import Scene, scene_source
 from dcn_tasks.voc_ap import GroundTruth, Score, evaluate
 from weights_convert import load_params, load_weights
 
@@ -54,39 +52,27 @@ class Story:
         return self.matched > 0 and self.unmatched == 0 and self.largest_score_difference <= SCORE_TOLERANCE
 
 
-def batches(source: SceneSource, cfg: Config, seed: int) -> Iterator[dict[str, np.ndarray]]:
-    """Training examples without end: scene s with the draws of step s."""
-    step = 0
-    while True:
-        scene = source[step]
-        yield training_batch(scene.image, scene.gt_boxes, cfg, Draws(seed, step))
-        step += 1
-
-
 def train(story: Story, steps: int) -> None:
     """MXNet, from random weights; leaves the checkpoint as the original would write it."""
-    from mxnet_ref.checkpoint import save_checkpoint
-    from mxnet_ref.init import init_params
-    from mxnet_ref.training import train as train_in_mxnet
+    import mxnet_ref
 
     cfg = story.cfg
     start = time.monotonic()
-    arg, aux = init_params(cfg, seed=story.seed)
-    source = scene_source(cfg, "train", seed=story.seed)
-    trained = train_in_mxnet(cfg, batches(source, cfg, story.seed), arg, aux, steps=steps, seed=story.seed)
+    arg, aux = mxnet_ref.init_params(cfg, seed=story.seed)
+    scenes = mxnet_ref.scene_batches(cfg, seed=story.seed)
+    trained = mxnet_ref.train(cfg, scenes, arg, aux, steps=steps, seed=story.seed)
     names = ("RPNLogLoss", "RPNL1Loss", "RCNNLogLoss", "RCNNL1Loss")
     story.losses = {name: [step[name] for step in trained.metrics] for name in names}
     story.training_seconds = time.monotonic() - start
-    story.checkpoint = save_checkpoint(story.out / cfg.TRAIN.model_prefix, 1, trained.arg, trained.aux, cfg)
+    story.checkpoint = mxnet_ref.save_checkpoint(story.out / cfg.TRAIN.model_prefix, 1, trained.arg, trained.aux, cfg)
 
 
 def score(story: Story, step: Step) -> None:
     """Average precision of the MXNet detector on scenes that training never saw."""
-    from mxnet_ref.checkpoint import load_checkpoint
-    from mxnet_ref.detect import Detector
+    import mxnet_ref
 
     cfg = story.cfg
-    detector = Detector(cfg, *load_checkpoint(story.out / cfg.TRAIN.model_prefix, 1, process=True))
+    detector = mxnet_ref.Detector(cfg, *mxnet_ref.load_checkpoint(story.out / cfg.TRAIN.model_prefix, 1, process=True))
     source = scene_source(cfg, "held_out", seed=story.seed)
     found, truth = [], []
     for index in range(HELD_OUT):
