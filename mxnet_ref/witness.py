@@ -13,6 +13,7 @@ import mxnet as mx
 import numpy as np
 from mxnet.base import NDArrayHandle
 
+from mxnet_ref.notices import without_binding_notices
 from mxnet_ref.operators import raise_failure
 
 Arrays = dict[str, np.ndarray]
@@ -59,12 +60,11 @@ class Witness:
         names = self.symbol.list_arguments()
         args = {name: self.array(values[name]) for name in names}
         grads = {name: mx.nd.zeros_like(args[name]) for name in names if grad and name in self.arg}
-        executor = self.symbol.bind(
-            mx.cpu(),
+        executor = bound(
+            self.symbol,
             args,
-            args_grad=grads or None,
-            grad_req={name: "write" if name in grads else "null" for name in names},
-            aux_states={name: self.array(self.aux[name]) for name in self.symbol.list_auxiliary_states()},
+            grads,
+            {name: self.array(self.aux[name]) for name in self.symbol.list_auxiliary_states()},
         )
         waiting = {name: list(keys) for name, keys in self.keys_of.items()}
 
@@ -104,13 +104,8 @@ class Witness:
         wanted = set(wanted) if head_gradients is not None else set()
         names = {name: key for name, key in keys.items() if key in wanted}
         grads = {name: mx.nd.zeros_like(values[name]) for name in names}
-        executor = symbol.bind(
-            mx.cpu(),
-            values,
-            args_grad=grads or None,
-            grad_req={name: "write" if name in grads else "null" for name in keys},
-            aux_states={name: self.array(self.aux[name]) for name in symbol.list_auxiliary_states()},
-        )
+        states = {name: self.array(self.aux[name]) for name in symbol.list_auxiliary_states()}
+        executor = bound(symbol, values, grads, states)
         outputs = executor.forward(is_train=is_train)
         if grads:
             executor.backward([self.array(gradient) for gradient in head_gradients])
@@ -194,3 +189,15 @@ def graph_nodes(symbol: mx.sym.Symbol) -> tuple[list[Node], dict[str, list[str]]
         if node["op"] != "null"
     ]
     return nodes, keys_of
+
+
+def bound(
+    symbol: mx.sym.Symbol,
+    args: dict[str, mx.nd.NDArray],
+    grads: dict[str, mx.nd.NDArray],
+    aux: dict[str, mx.nd.NDArray],
+) -> mx.executor.Executor:
+    """The graph bound on the CPU, with gradients for the arguments that `grads` names."""
+    wanted = {name: "write" if name in grads else "null" for name in args}
+    with without_binding_notices():
+        return symbol.bind(mx.cpu(), args, args_grad=grads or None, grad_req=wanted, aux_states=aux)

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from dcn_suite.cli.output import note, print_json, print_table
 from dcn_tasks.errors import InputError
 
-STEPS = 2600
+STEPS = 3200
 ENOUGH_MAP = 0.5
 
 

@@ -15,7 +15,7 @@ from dcn_tasks.files import atomic_path
 
 PICTURED = 6  # scenes drawn side by side
 POINTED = 6  # objects drawn with their sampling points
-DRAWN_SCORE = 0.5
+DRAWN_SCORE = 0.3
 SCALE = 2
 DILATION = 2  # of res5
 
