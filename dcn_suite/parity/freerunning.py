@@ -17,6 +17,9 @@ from dcn_suite.parity.rows import Row, reported_row
 from dcn_suite.parity.segments import Segment
 from dcn_tasks.config import Config
 from dcn_tasks.detections import Detections
+from dcn_tasks.network import NetworkSpec
+from dcn_tasks.proposals import propose
+from dcn_tasks.streams import Draws
 
 CHECK = "free-running"
 FULL_WIDTH = 64  # network.BASE_WIDTH of the original's networks
@@ -113,4 +116,25 @@ class FreeRun:
             "PyTorch": detections_of(*(self.kept[name] for name in names), im_info, self.cfg),
         }
         yield from detection_rows(self.found["MXNet"], self.found["PyTorch"])
-        yield from fairness_rows(self.found["MXNet"], None, full=self.cfg.network.BASE_WIDTH >= FULL_WIDTH)
+        full = self.cfg.network.BASE_WIDTH >= FULL_WIDTH
+        yield from fairness_rows(self.found["MXNet"], self.proposal_scores(), full=full)
+
+    def proposal_scores(self) -> np.ndarray:
+        """Scores of the distinct proposals in MXNet's run."""
+        segment = self.by_module["rpn.proposal"]
+        prob, deltas, im_info = (self.theirs(key) for key in segment.inputs)
+        spec, test = NetworkSpec.from_config(self.cfg), self.cfg.TEST
+        kept = propose(
+            prob[0, prob.shape[1] // 2 :],
+            deltas[0],
+            im_info[0],
+            feature_stride=spec.feature_stride,
+            scales=spec.anchor_scales,
+            ratios=spec.anchor_ratios,
+            pre_nms_top_n=test.RPN_PRE_NMS_TOP_N,
+            post_nms_top_n=test.RPN_POST_NMS_TOP_N,
+            nms_thresh=test.RPN_NMS_THRESH,
+            min_size=test.RPN_MIN_SIZE,
+            draws=Draws(self.reference.about["seed"]),
+        )
+        return kept.scores[: kept.num_valid]

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from jinja2 import Environment, PackageLoader
 from rich.console import Console
 from rich.table import Table as RichTable
 
 from dcn_suite.parity.plot import error_by_depth
-from dcn_suite.parity.rows import HOLDS, RED, REPORTED, Row, Table, number
+from dcn_suite.parity.rows import HOLDS, RED, REPORTED, Row, Table, number, share
 from dcn_tasks.files import atomic_path
 
 EXPLAINED = {
@@ -45,11 +44,6 @@ class Result:
             "summary": [{**entry, "strain": str(entry["strain"])} for entry in self.table.summary()],
             "rows": self.table.as_list(),
         }
-
-
-def share(strain: float) -> str:
-    """got over tolerance for a table cell."""
-    return "∞" if not np.isfinite(strain) else f"{100 * strain:.0f} %" if strain < 100 else f"{strain:.0f} x"
 
 
 def html_page(result: Result) -> str:

@@ -131,7 +131,7 @@ class Table:
                     "reported": len(rows) - len(judged),
                     "by_layer": sum(bool(row.measures.get("by_layer")) for row in rows),
                     "apart": sum(row.measures.get("apart", 0) for row in rows),
-                    "worst": f"{worst.node} · {worst.quantity}, {number(worst.strain)} of the tolerance"
+                    "worst": f"{worst.node} · {worst.quantity}, {share(worst.strain)} of the tolerance"
                     if worst
                     else "",
                     "strain": worst.strain if worst else 0.0,
@@ -150,6 +150,11 @@ def plain(value):
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
     return value
+
+
+def share(strain: float) -> str:
+    """got over tolerance for a table cell."""
+    return "∞" if not math.isfinite(strain) else f"{100 * strain:.0f} %" if strain < 100 else f"{strain:.0f} x"
 
 
 def number(value: float | int | str) -> str:

@@ -16,8 +16,8 @@ from dcn_suite.parity.freerunning import FreeRun
 from dcn_suite.parity.isolated import isolated_rows
 from dcn_suite.parity.port import Port
 from dcn_suite.parity.reference import Arrays, Reference
-from dcn_suite.parity.report import Result, number
-from dcn_suite.parity.rows import RED, Row, Table, failed_row
+from dcn_suite.parity.report import Result
+from dcn_suite.parity.rows import RED, Row, Table, failed_row, number, share
 from dcn_suite.parity.segments import Node, Segment, only_in_test, segments_of
 from dcn_suite.pictures import beside, data_uri, draw_detections
 from dcn_tasks.config import Config, load_config, to_plain
@@ -177,7 +177,7 @@ def cards(table: Table, segments: list[Segment], free: FreeRun) -> list[tuple[st
         ("nodes of MXNet's graph with a counterpart", str(len(segments))),
         ("rows judged", str(len(table.judged))),
         ("worst float64 disagreement, of scale", number(max(functions, default=0.0))),
-        ("worst row, of its tolerance", number(max(ratios, default=0.0))),
+        ("worst row, of its tolerance", share(max(ratios, default=0.0))),
         (
             "detections above 0.05 (MXNet, PyTorch)",
             ", ".join(str(len(found.above(0.05))) for found in free.found.values()),
