@@ -1,12 +1,12 @@
 """Both frameworks from end to end, each deciding alone: how many decisions differ, and what a user sees of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from dcn_suite.parity.chained import KINDS
-from dcn_suite.parity.decisions import taken_pixels
-from dcn_suite.parity.detections import detection_rows, detections_of, fairness_rows
+from dcn_suite.parity.decisions import decisions_of, taken_pixels
+from dcn_suite.parity.detections import detection_rows, detections_of, fairness_rows, free_detection_rows
 from dcn_suite.parity.isolated import as_shape
 from dcn_suite.parity.judge import difference, largest
 from dcn_suite.parity.kinks import conv_positions
@@ -22,6 +22,7 @@ from dcn_tasks.proposals import propose
 from dcn_tasks.streams import Draws
 
 CHECK = "free-running"
+OUTPUTS = ("rpn.proposal", "head.softmax", "head.bbox_average")  # RoIs, class probabilities, box deltas
 FULL_WIDTH = 64  # network.BASE_WIDTH of the original's networks
 
 
@@ -69,7 +70,7 @@ class FreeRun:
             conv = self.by_module[segment.module.replace("offset_conv", "conv2")]
             own, other = (np.floor(conv_positions(conv, each)[0]) for each in (array, theirs))
             self.count(conv.op, own != other)
-        if segment.module in ("rpn.proposal", "head.softmax", "head.bbox_average"):
+        if segment.module in OUTPUTS:
             self.kept[segment.module] = array
         elif not segment.module.startswith("head."):
             self.measure(segment, key, array, theirs)
@@ -107,17 +108,32 @@ class FreeRun:
             claim = f"largest difference on {len(matching.pairs)} matched RoIs"
             yield reported_row(CHECK, segment.name, "output", claim, 0.0, error, depth=segment.depth)
 
-    def detection_rows(self) -> Iterator[Row]:
-        names = ("rpn.proposal", "head.softmax", "head.bbox_average")
+    def found_by(self, load: Callable[[str], np.ndarray]) -> Detections:
+        """Detections from the outputs of a run. load: module path -> its output."""
         im_info = self.reference.inputs("test")["im_info"]
-        mxnet = [self.theirs(self.by_module[name].outputs[0]) for name in names]
-        self.found = {
-            "MXNet": detections_of(*mxnet, im_info, self.cfg),
-            "PyTorch": detections_of(*(self.kept[name] for name in names), im_info, self.cfg),
-        }
-        yield from detection_rows(self.found["MXNet"], self.found["PyTorch"])
+        return detections_of(*(load(path) for path in OUTPUTS), im_info, self.cfg)
+
+    def mxnet_found(self, dtype: str) -> Detections:
+        return self.found_by(lambda path: self.theirs(self.by_module[path].outputs[0], dtype))
+
+    def detection_rows(self) -> Iterator[Row]:
+        self.found = {"MXNet": self.mxnet_found("float32"), "PyTorch": self.found_by(self.kept.__getitem__)}
+        yield from free_detection_rows(CHECK, *self.found.values(), self.mxnet_found("float64"))
         full = self.cfg.network.BASE_WIDTH >= FULL_WIDTH
         yield from fairness_rows(self.found["MXNet"], self.proposal_scores(), full=full)
+
+    def replayed_rows(self, port: Port) -> Iterator[Row]:
+        """The judged detections: PyTorch's float32 test graph with MXNet's decisions."""
+        segments = list(self.by_module.values())
+        outputs: dict[str, np.ndarray] = {}
+
+        def sink(key: str, array: np.ndarray) -> None:
+            if self.segments[key].module in OUTPUTS:
+                outputs[self.segments[key].module] = array
+
+        decisions = decisions_of(segments, self.theirs, exact=False)
+        port.chain(self.reference.inputs("test"), segments, decisions=decisions, grad=False, sink=sink)
+        yield from detection_rows(self.mxnet_found("float32"), self.found_by(outputs.__getitem__))
 
     def proposal_scores(self) -> np.ndarray:
         """Scores of the distinct proposals in MXNet's run."""

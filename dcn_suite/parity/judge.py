@@ -7,11 +7,11 @@ The witnesses are MXNet and PyTorch, each in float32 and float64. Two claims are
     rounding   PyTorch's float32 error against float64 is at most twice MXNet's own, plus one rounding of the scale: the
                port is no worse an implementation of that function than the original.
 
-MXNet's own error is that of the quantity (the gradient of a weight, say). Where PyTorch's is more than twice that, the
-layer's is asked: the largest relative error of any quantity of the same node in MXNet (from end to end: of any activation,
-or any gradient, of the chain). Dense convolutions are stock library calls on both sides, whose kernels sum in different
-orders: one quantity alone may be five times as exact in MXNet, on a map of 12 x 16, without any mistake, and a sum
-of two elements has no error to speak of. Such rows say so; `by_layer` counts them.
+MXNet's own error is that of the quantity (the gradient of a weight, say). For dense convolutions alone, where PyTorch's is
+more than twice that, the layer's is asked: MXNet's largest relative error of output and gradients of that node. They are
+stock library calls on both sides, whose kernels sum in different orders; one quantity may be five times as exact in
+MXNet, on a map of 12 x 16, without any mistake. From end to end it is MXNet's largest of all activations, or all gradients:
+there the rounding of a few early numbers moves all later ones together. Such rows say so; `by_layer` counts them.
 
 Elements that fall into different bilinear cells in float32 and float64 belong to no common function near the kink. They
 are set apart, counted, and judged float32 against float32: each witness stays within its own allowance of a common value,

@@ -79,6 +79,9 @@ def compare(
     free = FreeRun(reference, bench.segments("test")[0], cfg)
     with failures(table, "free-running"):
         table.add(*free.run(bench.port("test", "float32", onednn=True)))
+    step("PyTorch float32, MXNet's decisions, detections")
+    with failures(table, "detections"):
+        table.add(*free.replayed_rows(bench.port("test", "float32", onednn=True)))
     facts = {
         "config": reference.about.get("name", "a configuration"),
         "size": "x".join(str(side) for side in reference.about["size"]),

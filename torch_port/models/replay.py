@@ -97,8 +97,10 @@ class Replay:
         return array.to(like.device) if keep_dtype else array.to(like)
 
     def relu(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
-        mask = self.recorded("", output)
-        self.report.count(self.path, (args[0] > 0) != (mask > 0))
+        mask = (
+            self.recorded("", output, keep_dtype=True) > 0
+        )  # one byte an element is kept for the backward pass, not eight
+        self.report.count(self.path, (args[0] > 0) != mask)
         return args[0] * mask
 
     def max_pool(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
