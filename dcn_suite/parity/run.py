@@ -219,8 +219,13 @@ def config_of(reference: Reference, config: str | Path | Config, settings: Setti
 
 
 def differences(one: dict, other: dict, group: str = "") -> Iterator[str]:
-    """Names of the keys that both have and that differ; a later version may know more keys."""
-    for key in one.keys() & other.keys():
+    """Names of the keys that both have and that differ; a later version may know more keys.
+
+    Lower case are the optimiser's keys, paths and names, which a forward and backward pass does not see.
+    """
+    for key in sorted(one.keys() & other.keys()):
+        if key.islower() and key not in ("network", "dataset", "symbol"):
+            continue
         if isinstance(one[key], dict) and isinstance(other[key], dict):
             yield from differences(one[key], other[key], f"{group}{key}.")
         elif plain_value(one[key]) != plain_value(other[key]):
