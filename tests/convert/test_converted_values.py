@@ -80,7 +80,8 @@ def test_converted_modules_compute_what_mxnets_nodes_compute(tmp_path, kind):
     state = {name: tensor.double() for name, tensor in to_torch(params, cfg).items()}
     expected, got = mxnet_maps(cfg, params, data), torch_maps(cfg, state, data)
     modules = node_map(cfg, is_train=False)
-    plain = 4 + 4 * 12 + 5 + 4  # stem, four projecting units, RPN, head up to its maps
+    others = sum(cfg.network.UNITS) - 4  # units without a projection
+    plain = 4 + 4 * 12 + others * 10 + 5 + 4  # stem, four projecting units, others, RPN, head up to its maps
     assert len(expected) == plain + (3 if kind == "deformable" else 0)  # three convolutions that predict offsets
     for node, value in expected.items():
         ours = got[modules[node]]
