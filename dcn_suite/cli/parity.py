@@ -16,8 +16,9 @@ from dcn_tasks.errors import InputError
 EXAMPLE = """examples:
   dcn parity demo/narrow_rfcn_dcn --grad --size 192x256
   dcn parity rfcn/resnet_v1_101_voc0712_rfcn_dcn_end2end_ohem --grad --out parity/
-  dcn parity demo/narrow_rfcn_dcn --steps 20
-  dcn parity demo/recorded_rfcn_dcn --grad --recording FOLDER      (MXNet not needed)
+  dcn parity demo/narrow_rfcn_dcn --steps 5
+  dcn parity demo/recorded_rfcn_dcn --grad --recording dcn_suite/parity/recordings/rfcn_dcn
+      (from a recording: MXNet not needed)
 
 exit code: 0 parity holds, 1 it does not, 2 wrong usage
 """
