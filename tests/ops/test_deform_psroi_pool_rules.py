@@ -170,5 +170,5 @@ def test_wrong_argument_is_refused_in_words(name: str, device: str):
 
 
 def test_rois_of_another_type_are_refused():
-    with pytest.raises(RuntimeError, match="rois: expected input's type float32, got float64"):
+    with pytest.raises(RuntimeError, match="rois: expected input's dtype float32, got float64"):
         deform_psroi_pool(torch.zeros(1, 8, 5, 5), torch.zeros(1, 5, dtype=torch.float64), **GOOD)

@@ -46,6 +46,18 @@ DCN_HD int64_t mask_index(int64_t image, int64_t group, int64_t tap, int64_t pos
   return ((image * offset_groups + group) * taps + tap) * positions + position;
 }
 
+// The rule outside the map, by name; f(ClampBorder()) or f(ZerosBorder()).
+enum class Border { clamp, zeros };
+
+template <class F>
+inline void with_border(Border border, F f) {
+  if (border == Border::clamp) {
+    f(ClampBorder());
+  } else {
+    f(ZerosBorder());
+  }
+}
+
 // The cell that tap (i, j) of output (row, column) samples. y_offset and x_offset: from `offset`.
 template <class Border, class T>
 DCN_HD BilinearCell<T> deform_conv_cell(const DeformConvShape& s, int row, int column, int i, int j, T y_offset,

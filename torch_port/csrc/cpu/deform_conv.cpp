@@ -6,6 +6,7 @@
 #include <tuple>
 #include <vector>
 
+#include "arguments/deform_conv.h"
 #include "cpu/deform_conv_tiles.h"
 #include "cpu/isa.h"
 #include "cpu/tensors.h"
@@ -13,111 +14,12 @@
 namespace dcn::cpu {
 namespace {
 
-using namespace tensors;
-using Sizes = std::vector<int64_t>;
+using namespace deform_conv;
 
-constexpr const char* NAME = "deform_conv2d";
-
-Border border_named(const std::string& name) {
-  if (name == "clamp") return Border::clamp;
-  if (name == "zeros") return Border::zeros;
-  refuse(NAME, "border: expected \"clamp\" (MXNet's DeformableConvolution) or \"zeros\" (DCNv2, torchvision), got \"",
-         name, "\"");
-}
-
-void check_pair(const char* name, const Sizes& value, int64_t smallest) {
-  if (value.size() != 2 || value[0] < smallest || value[1] < smallest || value[0] > (1 << 20) || value[1] > (1 << 20)) {
-    std::ostringstream got;
-    for (size_t i = 0; i < value.size(); ++i) got << (i ? ", " : "") << value[i];
-    refuse(NAME, name, ": expected two numbers (vertical, horizontal) from ", smallest, " to ", 1 << 20, ", got (",
-           got.str(), ")");
-  }
-}
-
-void check_companion(const char* name, const Tensor& t, const Tensor& input) {
-  if (t.scalar_type() != input.scalar_type()) {
-    refuse(NAME, name, ": expected input's dtype ", dtype_text(input), ", got ", dtype_text(t));
-  }
-  if (!t.is_cpu()) refuse(NAME, name, ": expected input's device, cpu, got another device");
-}
-
-void check_input_and_weight(const Tensor& input, const Tensor& weight) {
-  if (input.dim() != 4) refuse(NAME, "input: expected [N, C, H, W], got ", shape_text(input));
-  if (input.scalar_type() != ScalarType::Float && input.scalar_type() != ScalarType::Double) {
+void check_type(const Tensor& input) {
+  if (!is_float32_or_float64(input)) {
     refuse(NAME, "input: expected float32 or float64 on the CPU, got ", dtype_text(input), ": use .float()");
   }
-  if (weight.dim() != 4) refuse(NAME, "weight: expected [O, C/groups, kh, kw], got ", shape_text(weight));
-  check_companion("weight", weight, input);
-  for (int64_t i = 0; i < 4; ++i) {
-    if (weight.size(i) < 1) refuse(NAME, "weight: expected no empty dimension, got ", shape_text(weight));
-  }
-  if (input.size(1) < 1 || input.size(1) % weight.size(1) != 0) {
-    refuse(NAME, "weight: expected its second size to divide input's ", input.size(1), " channels, got ",
-           shape_text(weight));
-  }
-  const int64_t groups = input.size(1) / weight.size(1);
-  if (weight.size(0) % groups != 0) {
-    refuse(NAME, "weight: expected output channels that ", groups, " weight groups (", input.size(1),
-           " input channels / ", weight.size(1), ") divide, got ", shape_text(weight));
-  }
-  if (input.size(2) >= (1 << 24) || input.size(3) >= (1 << 24) || input.size(2) * input.size(3) >= INT32_MAX) {
-    refuse(NAME, "input: expected height and width below 2^24 and fewer than 2^31 - 1 pixels, got ", shape_text(input));
-  }
-}
-
-DeformConvShape checked_shape(const Tensor& input, const Tensor& offset, const std::optional<Tensor>& mask,
-                              const Tensor& weight, const std::optional<Tensor>& bias, const Sizes& stride,
-                              const Sizes& padding, const Sizes& dilation) {
-  check_input_and_weight(input, weight);
-  check_pair("stride", stride, 1);
-  check_pair("padding", padding, 0);
-  check_pair("dilation", dilation, 1);
-  const int64_t kernel_h = weight.size(2), kernel_w = weight.size(3), taps = kernel_h * kernel_w;
-  const int64_t out_height = convolved_size(input.size(2), kernel_h, stride[0], padding[0], dilation[0]);
-  const int64_t out_width = convolved_size(input.size(3), kernel_w, stride[1], padding[1], dilation[1]);
-  if (out_height < 1 || out_width < 1) {
-    refuse(NAME, "input: expected a map at least as large as the dilated kernel, got ", shape_text(input),
-           " for weight ", shape_text(weight), " (output would be ", out_height, " x ", out_width, ")");
-  }
-  const int64_t images = input.size(0), channels = input.size(1);
-  const int64_t offset_groups = offset.dim() == 4 ? offset.size(1) / (2 * taps) : 0;
-  if (offset_groups < 1 || !has_shape(offset, {images, offset_groups * 2 * taps, out_height, out_width}) ||
-      channels % offset_groups != 0) {
-    refuse(NAME, "offset: expected [", images, ", 2*G*", taps, ", ", out_height, ", ", out_width,
-           "] with G offset groups that divide ", channels, " channels, got ", shape_text(offset));
-  }
-  check_companion("offset", offset, input);
-  if (mask) {
-    if (!has_shape(*mask, {images, offset_groups * taps, out_height, out_width})) {
-      refuse(NAME, "mask: expected [", images, ", ", offset_groups * taps, ", ", out_height, ", ", out_width, "] (",
-             offset_groups, " offset groups by ", taps, " taps), got ", shape_text(*mask));
-    }
-    check_companion("mask", *mask, input);
-  }
-  if (bias) {
-    if (!has_shape(*bias, {weight.size(0)})) {
-      refuse(NAME, "bias: expected [", weight.size(0), "], got ", shape_text(*bias));
-    }
-    check_companion("bias", *bias, input);
-  }
-  const auto number = [](int64_t value) { return static_cast<int>(value); };
-  return {images,
-          channels,
-          input.size(2),
-          input.size(3),
-          weight.size(0),
-          out_height,
-          out_width,
-          number(kernel_h),
-          number(kernel_w),
-          number(stride[0]),
-          number(stride[1]),
-          number(padding[0]),
-          number(padding[1]),
-          number(dilation[0]),
-          number(dilation[1]),
-          number(channels / weight.size(1)),
-          number(offset_groups)};
 }
 
 template <class T>
@@ -128,11 +30,11 @@ const T* data_or_null(const std::optional<Tensor>& t) {
 Tensor deform_conv2d(const Tensor& input, const Tensor& offset, const std::optional<Tensor>& mask, const Tensor& weight,
                      const std::optional<Tensor>& bias, Sizes stride, Sizes padding, Sizes dilation,
                      std::string border) {
+  check_type(input);
   const DeformConvShape s = checked_shape(input, offset, mask, weight, bias, stride, padding, dilation);
   const Border rule = border_named(border);
   const bool last = is_channels_last(input), plain = chosen_isa() == Isa::plain;
-  const std::vector<int64_t> size = {s.images, s.out_channels, s.out_height, s.out_width};
-  const Tensor output = torch::stable::empty(size, input.scalar_type(), std::nullopt, input.device(), std::nullopt,
+  const Tensor output = torch::stable::empty(output_sizes(s), input.scalar_type(), std::nullopt, input.device(), std::nullopt,
                                              last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
   if (s.images == 0) return output;
   const Tensor x = last && !plain ? input : dense(input), o = dense(offset), w = dense(weight);
@@ -163,18 +65,12 @@ Gradients deform_conv2d_backward(const Tensor& grad, const Tensor& input, const 
                                  const std::optional<Tensor>& mask, const Tensor& weight, Sizes stride, Sizes padding,
                                  Sizes dilation, std::string border, bool want_input, bool want_offset, bool want_mask,
                                  bool want_weight, bool want_bias) {
+  check_type(input);
   const DeformConvShape s = checked_shape(input, offset, mask, weight, std::nullopt, stride, padding, dilation);
   const Border rule = border_named(border);
-  if (!has_shape(grad, {s.images, s.out_channels, s.out_height, s.out_width})) {
-    refuse("deform_conv2d_backward", "grad: expected [", s.images, ", ", s.out_channels, ", ", s.out_height, ", ",
-           s.out_width, "], got ", shape_text(grad));
-  }
-  check_companion("grad", grad, input);
-  if (want_mask && !mask) refuse("deform_conv2d_backward", "want_mask: expected false without a mask, got true");
+  check_backward(s, grad, input, mask.has_value(), want_mask);
   const auto zeros = [&](bool wanted, const Tensor& like) {
-    Tensor t = torch::stable::new_zeros(
-        input, wanted ? std::vector<int64_t>(like.sizes().begin(), like.sizes().end()) : std::vector<int64_t>{0});
-    return t;
+    return torch::stable::new_zeros(input, wanted ? sizes_of(like) : Sizes{0});
   };
   Tensor for_input = zeros(want_input, input), for_offset = zeros(want_offset, offset);
   Tensor for_mask = zeros(want_mask, mask ? *mask : offset), for_weight = zeros(want_weight, weight);

@@ -7,8 +7,6 @@
 
 namespace dcn::cpu {
 
-enum class Border { clamp, zeros };
-
 // Contiguous arrays. Null: mask and bias where there is none, every gradient that nobody asked for.
 template <class T>
 struct DeformConvArrays {
@@ -27,15 +25,6 @@ struct DeformConvArrays {
   T* grad_weight;
   T* grad_bias;
 };
-
-template <class F>
-inline void with_border(Border border, F f) {
-  if (border == Border::clamp) {
-    f(ClampBorder());
-  } else {
-    f(ZerosBorder());
-  }
-}
 
 // cpu/deform_conv_plain.cpp: core's functions in plain loops. Slow; what the fast paths are tested against.
 // channels_last: of output; other tensors are contiguous.

@@ -16,42 +16,6 @@ namespace {
 
 constexpr const char* NAME = "deform_psroi_pool";
 
-DeformPsroiShape checked_shape(const Tensor& input, const Tensor& rois, const std::optional<Tensor>& offset,
-                               int64_t output_dim, int64_t group_size, int64_t pooled_size,
-                               std::optional<int64_t> part_size, int64_t sample_per_part) {
-  check_map_and_rois(NAME, input, rois);
-  const int64_t part = part_size.value_or(pooled_size);
-  check_positive(NAME, "output_dim", output_dim);
-  check_positive(NAME, "group_size", group_size);
-  check_positive(NAME, "pooled_size", pooled_size);
-  check_positive(NAME, "part_size", part);
-  check_positive(NAME, "sample_per_part", sample_per_part);
-  if (input.size(1) != output_dim * group_size * group_size) {
-    refuse(NAME, "input: expected output_dim * group_size^2 = ", output_dim * group_size * group_size,
-           " channels, got ", input.size(1));
-  }
-  int64_t classes = 1;
-  if (offset) {
-    const Tensor& o = *offset;
-    if (o.dim() != 4 || o.size(0) != rois.size(0) || o.size(1) < 2 || o.size(1) % 2 || o.size(2) != part ||
-        o.size(3) != part) {
-      refuse(NAME, "offset: expected [", rois.size(0), ", 2 * classes, ", part, ", ", part, "], got ", shape_text(o));
-    }
-    classes = o.size(1) / 2;
-    if (output_dim % classes) {
-      refuse(NAME, "offset: expected a number of classes that divides output_dim ", output_dim, ", got ", classes);
-    }
-    if (o.scalar_type() != input.scalar_type()) {
-      refuse(NAME, "offset: expected input's type ", dtype_text(input), ", got ", dtype_text(o));
-    }
-    if (!o.is_cpu()) refuse(NAME, "offset: expected input's device, cpu, got another");
-  }
-  const auto to_int = [](int64_t value) { return static_cast<int>(value); };
-  return {to_int(input.size(0)),    to_int(input.size(1)),   to_int(input.size(2)),  to_int(input.size(3)),
-          to_int(rois.size(0)),     to_int(output_dim),      to_int(group_size),     to_int(pooled_size),
-          to_int(part),             to_int(sample_per_part), to_int(classes)};
-}
-
 bool is_empty(const DeformPsroiShape& s) { return s.num_rois == 0 || s.num_images == 0 || s.height * s.width == 0; }
 
 // Group and part cell of every bin.
@@ -123,17 +87,14 @@ void run_backward(DeformPsroiArrays<T> a, const Tensor& grad, Tensor& for_input,
                               [&](int64_t begin, int64_t end) { grad_offset(a, begin, end); });
 }
 
-std::optional<Tensor> contiguous(const std::optional<Tensor>& t) {
-  return t ? std::optional<Tensor>(torch::stable::contiguous(*t)) : std::nullopt;
-}
-
 Tensor deform_psroi_pool(const Tensor& input, const Tensor& rois, const std::optional<Tensor>& offset,
                          double spatial_scale, int64_t output_dim, int64_t group_size, int64_t pooled_size,
                          std::optional<int64_t> part_size, int64_t sample_per_part, double trans_std) {
   const DeformPsroiShape shape =
-      checked_shape(input, rois, offset, output_dim, group_size, pooled_size, part_size, sample_per_part);
+      checked_deform_psroi_shape(NAME, input, rois, offset, output_dim, group_size, pooled_size, part_size,
+                                 sample_per_part);
   const Tensor x = torch::stable::contiguous(input), r = torch::stable::contiguous(rois);
-  const std::optional<Tensor> o = contiguous(offset);
+  const std::optional<Tensor> o = dense(offset);
   Tensor output = torch::stable::new_empty(x, {rois.size(0), output_dim, pooled_size, pooled_size});
   if (input.scalar_type() == ScalarType::Float) {
     run_forward(arrays<float>(shape, BinCells<float>(shape), x, r, o, spatial_scale, trans_std), output);
@@ -149,11 +110,12 @@ std::tuple<Tensor, Tensor> deform_psroi_pool_backward(const Tensor& grad, const 
                                                       std::optional<int64_t> part_size, int64_t sample_per_part,
                                                       double trans_std) {
   const DeformPsroiShape shape =
-      checked_shape(input, rois, offset, output_dim, group_size, pooled_size, part_size, sample_per_part);
+      checked_deform_psroi_shape(NAME, input, rois, offset, output_dim, group_size, pooled_size, part_size,
+                                 sample_per_part);
   check_grad(NAME, grad, input, {rois.size(0), output_dim, pooled_size, pooled_size});
   const Tensor x = torch::stable::contiguous(input), r = torch::stable::contiguous(rois);
   const Tensor g = torch::stable::contiguous(grad);
-  const std::optional<Tensor> o = contiguous(offset);
+  const std::optional<Tensor> o = dense(offset);
   Tensor for_input = torch::stable::new_zeros(x, {input.size(0), input.size(1), input.size(2), input.size(3)});
   Tensor for_offset = o ? torch::stable::new_zeros(*o, {o->size(0), o->size(1), o->size(2), o->size(3)})
                         : torch::stable::new_zeros(x, {0});

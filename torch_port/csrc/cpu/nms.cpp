@@ -3,12 +3,10 @@
 
 #include <torch/csrc/stable/library.h>
 
-#include "cpu/roi_arguments.h"
+#include "arguments/proposal.h"
 
 namespace dcn::cpu {
 namespace {
-
-constexpr const char* NAME = "nms";
 
 template <class T>
 std::vector<int64_t> keep_greedily(const Tensor& boxes, const Tensor& scores, double threshold) {
@@ -26,18 +24,7 @@ std::vector<int64_t> keep_greedily(const Tensor& boxes, const Tensor& scores, do
 }
 
 Tensor nms(const Tensor& boxes, const Tensor& scores, double iou_threshold) {
-  if (boxes.dim() != 2 || boxes.size(1) != 4) {
-    refuse(NAME, "boxes: expected [N, 4] = x1, y1, x2, y2, got ", shape_text(boxes));
-  }
-  if (scores.dim() != 1 || scores.size(0) != boxes.size(0)) {
-    refuse(NAME, "scores: expected [", boxes.size(0), "], got ", shape_text(scores));
-  }
-  if (boxes.scalar_type() != ScalarType::Float && boxes.scalar_type() != ScalarType::Double) {
-    refuse(NAME, "boxes: expected float32 or float64 on the CPU, got ", dtype_text(boxes));
-  }
-  if (scores.scalar_type() != boxes.scalar_type()) {
-    refuse(NAME, "scores: expected boxes' type ", dtype_text(boxes), ", got ", dtype_text(scores));
-  }
+  check_nms(boxes, scores);
   const Tensor b = torch::stable::contiguous(boxes), s = torch::stable::contiguous(scores);
   const std::vector<int64_t> keep = boxes.scalar_type() == ScalarType::Float
                                         ? keep_greedily<float>(b, s, iou_threshold)

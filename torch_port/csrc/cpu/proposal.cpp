@@ -7,20 +7,13 @@
 #include <tuple>
 #include <vector>
 
+#include "arguments/proposal.h"
 #include "cpu/nms.h"
-#include "cpu/roi_arguments.h"
 
 namespace dcn::cpu {
 namespace {
 
 constexpr const char* NAME = "proposal";
-
-struct ProposalParameters {
-  int stride;
-  std::vector<double> scales, ratios;
-  int64_t pre, post;
-  double threshold, min_size;
-};
 
 template <class T>
 struct ProposalImage {
@@ -46,12 +39,7 @@ struct Candidates {
 template <class Rules, bool KEEP_ALL, class T>
 Candidates<typename Rules::Scalar> candidates(const ProposalImage<T>& in, const ProposalParameters& p) {
   using B = typename Rules::Scalar;
-  std::vector<Box<B>> anchors;
-  for (const double ratio : p.ratios) {
-    for (const double scale : p.scales) {
-      anchors.push_back(Rules::base_anchor(p.stride, static_cast<B>(ratio), static_cast<B>(scale)));
-    }
-  }
+  const std::vector<Box<B>> anchors = base_anchors<Rules>(p);
   const B image_height = in.info[0], image_width = in.info[1];
   const B least = product(static_cast<B>(p.min_size), static_cast<B>(in.info[2]));
   const int rows = covered_cells(image_height, p.stride, in.height);
@@ -141,60 +129,17 @@ void run(const Tensor& prob, const Tensor& delta, const Tensor& info, const std:
   });
 }
 
-void check(const Tensor& prob, const Tensor& delta, const Tensor& info, const std::optional<Tensor>& padding,
-           const ProposalParameters& p) {
-  const int64_t anchors = static_cast<int64_t>(p.scales.size() * p.ratios.size());
-  if (anchors == 0) refuse(NAME, "scales, ratios: expected at least one each, got ", p.scales.size(), ", ",
-                           p.ratios.size());
-  for (const double scale : p.scales) {
-    if (!(scale > 0)) refuse(NAME, "scales: expected positive numbers, got ", scale);
-  }
-  for (const double ratio : p.ratios) {
-    if (!(ratio > 0)) refuse(NAME, "ratios: expected positive numbers, got ", ratio);
-  }
-  check_positive(NAME, "feature_stride", p.stride);
-  if (p.post < 1) refuse(NAME, "post_nms_top_n: expected at least 1, got ", p.post);
-  if (prob.dim() != 4 || prob.size(1) != 2 * anchors) {
-    refuse(NAME, "class_prob: expected [N, ", 2 * anchors, ", H, W] (", anchors,
-           " anchors: background, then foreground), got ", shape_text(prob));
-  }
-  if (delta.dim() != 4 || delta.size(0) != prob.size(0) || delta.size(1) != 4 * anchors ||
-      delta.size(2) != prob.size(2) || delta.size(3) != prob.size(3)) {
-    refuse(NAME, "bbox_delta: expected [", prob.size(0), ", ", 4 * anchors, ", ", prob.size(2), ", ", prob.size(3),
-           "], got ", shape_text(delta));
-  }
-  if (info.dim() != 2 || info.size(0) != prob.size(0) || info.size(1) != 3) {
-    refuse(NAME, "im_info: expected [", prob.size(0), ", 3] = height, width, scale, got ", shape_text(info));
-  }
-  if (padding && (padding->dim() != 2 || padding->size(0) != prob.size(0) || padding->size(1) != p.post)) {
-    refuse(NAME, "padding: expected [", prob.size(0), ", ", p.post, "], got ", shape_text(*padding));
-  }
-  if (prob.scalar_type() != ScalarType::Float && prob.scalar_type() != ScalarType::Double) {
-    refuse(NAME, "class_prob: expected float32 or float64 on the CPU, got ", dtype_text(prob));
-  }
-  const auto check_like_prob = [&](const char* name, const Tensor& t) {
-    if (t.scalar_type() != prob.scalar_type()) {
-      refuse(NAME, name, ": expected class_prob's type ", dtype_text(prob), ", got ", dtype_text(t));
-    }
-    if (!t.is_cpu()) refuse(NAME, name, ": expected class_prob's device, cpu, got another");
-  };
-  check_like_prob("bbox_delta", delta);
-  check_like_prob("im_info", info);
-  if (padding) check_like_prob("padding", *padding);
-}
-
 std::tuple<Tensor, Tensor, Tensor> proposal(const Tensor& class_prob, const Tensor& bbox_delta, const Tensor& im_info,
                                             const std::optional<Tensor>& padding, int64_t feature_stride,
                                             std::vector<double> scales, std::vector<double> ratios,
                                             int64_t pre_nms_top_n, int64_t post_nms_top_n, double nms_thresh,
                                             double min_size, bool cxx_rules) {
-  check_positive(NAME, "feature_stride", feature_stride);
-  const ProposalParameters p = {static_cast<int>(feature_stride), scales,     ratios,  pre_nms_top_n,
-                                post_nms_top_n,                   nms_thresh, min_size};
-  check(class_prob, bbox_delta, im_info, padding, p);
+  const ProposalParameters p = {checked_positive(NAME, "feature_stride", feature_stride), scales, ratios,
+                                pre_nms_top_n, post_nms_top_n, nms_thresh, min_size};
+  check_proposal(NAME, class_prob, bbox_delta, im_info, padding, p);
   const Tensor prob = torch::stable::contiguous(class_prob), delta = torch::stable::contiguous(bbox_delta);
   const Tensor info = torch::stable::contiguous(im_info);
-  const std::optional<Tensor> pad = padding ? std::optional<Tensor>(torch::stable::contiguous(*padding)) : std::nullopt;
+  const std::optional<Tensor> pad = dense(padding);
   const int64_t rows = class_prob.size(0) * post_nms_top_n;
   Tensor rois = torch::stable::new_empty(info, {rows, 5}), scores = torch::stable::new_empty(info, {rows, 1});
   Tensor num_valid = torch::stable::new_empty(info, {class_prob.size(0)}, ScalarType::Long);

@@ -14,22 +14,6 @@ namespace {
 
 constexpr const char* NAME = "psroi_pool";
 
-PsroiShape checked_shape(const Tensor& input, const Tensor& rois, int64_t output_dim, int64_t pooled_size,
-                         std::optional<int64_t> group_size) {
-  check_map_and_rois(NAME, input, rois);
-  const int64_t group = group_size.value_or(pooled_size);
-  check_positive(NAME, "output_dim", output_dim);
-  check_positive(NAME, "pooled_size", pooled_size);
-  check_positive(NAME, "group_size", group);
-  if (input.size(1) != output_dim * group * group) {
-    refuse(NAME, "input: expected output_dim * group_size^2 = ", output_dim * group * group, " channels, got ",
-           input.size(1));
-  }
-  const auto to_int = [](int64_t value) { return static_cast<int>(value); };
-  return {to_int(input.size(0)), to_int(input.size(1)), to_int(input.size(2)), to_int(input.size(3)),
-          to_int(rois.size(0)),  to_int(output_dim),    to_int(group),         to_int(pooled_size)};
-}
-
 // Cells of every bin on both axes, once per RoI.
 struct BinCells {
   std::vector<CellRange> rows, columns;
@@ -151,7 +135,7 @@ void run_backward(const PsroiShape& s, double spatial_scale, const Tensor& grad,
 
 Tensor psroi_pool(const Tensor& input, const Tensor& rois, double spatial_scale, int64_t output_dim,
                   int64_t pooled_size, std::optional<int64_t> group_size) {
-  const PsroiShape shape = checked_shape(input, rois, output_dim, pooled_size, group_size);
+  const PsroiShape shape = checked_psroi_shape(NAME, input, rois, output_dim, pooled_size, group_size);
   const Tensor x = torch::stable::contiguous(input), r = torch::stable::contiguous(rois);
   Tensor output = torch::stable::new_empty(x, {rois.size(0), output_dim, pooled_size, pooled_size});
   if (input.scalar_type() == ScalarType::Float) {
@@ -164,7 +148,7 @@ Tensor psroi_pool(const Tensor& input, const Tensor& rois, double spatial_scale,
 
 Tensor psroi_pool_backward(const Tensor& grad, const Tensor& input, const Tensor& rois, double spatial_scale,
                            int64_t output_dim, int64_t pooled_size, std::optional<int64_t> group_size) {
-  const PsroiShape shape = checked_shape(input, rois, output_dim, pooled_size, group_size);
+  const PsroiShape shape = checked_psroi_shape(NAME, input, rois, output_dim, pooled_size, group_size);
   check_grad(NAME, grad, input, {rois.size(0), output_dim, pooled_size, pooled_size});
   const Tensor g = torch::stable::contiguous(grad), r = torch::stable::contiguous(rois);
   Tensor result = torch::stable::new_zeros(input, {input.size(0), input.size(1), input.size(2), input.size(3)});

@@ -15,16 +15,6 @@ namespace {
 
 constexpr const char* NAME = "roi_pool";
 
-RoiPoolShape checked_shape(const Tensor& input, const Tensor& rois, const std::vector<int64_t>& pooled) {
-  check_map_and_rois(NAME, input, rois);
-  if (pooled.size() != 2) refuse(NAME, "pooled_size: expected a side or (height, width), got ", pooled.size(), " sides");
-  check_positive(NAME, "pooled_size", pooled[0]);
-  check_positive(NAME, "pooled_size", pooled[1]);
-  const auto to_int = [](int64_t value) { return static_cast<int>(value); };
-  return {to_int(input.size(0)), to_int(input.size(1)), to_int(input.size(2)), to_int(input.size(3)),
-          to_int(rois.size(0)),  to_int(pooled[0]),     to_int(pooled[1])};
-}
-
 template <class T>
 void run_forward(const RoiPoolShape& s, double spatial_scale, const Tensor& input, const Tensor& rois, Tensor& output,
                  Tensor& argmax) {
@@ -43,7 +33,7 @@ void run_forward(const RoiPoolShape& s, double spatial_scale, const Tensor& inpu
 
 std::tuple<Tensor, Tensor> roi_pool_with_argmax(const Tensor& input, const Tensor& rois, double spatial_scale,
                                                 std::vector<int64_t> pooled_size) {
-  const RoiPoolShape shape = checked_shape(input, rois, pooled_size);
+  const RoiPoolShape shape = checked_roi_pool_shape(NAME, input, rois, pooled_size);
   const Tensor x = torch::stable::contiguous(input, MemoryFormat::ChannelsLast);
   const Tensor r = torch::stable::contiguous(rois);
   Tensor output = torch::stable::new_empty(rois, {rois.size(0), input.size(1), pooled_size[0], pooled_size[1]});
@@ -92,13 +82,7 @@ void backward(const Tensor& grad, const Tensor& rois, const Tensor& argmax, Tens
 }
 
 Tensor roi_pool_backward(const Tensor& grad, const Tensor& input, const Tensor& rois, const Tensor& argmax) {
-  check_map_and_rois(NAME, input, rois);
-  if (argmax.dim() != 4 || argmax.scalar_type() != ScalarType::Int || argmax.size(0) != rois.size(0) ||
-      argmax.size(1) != input.size(1) || !argmax.is_cpu()) {
-    refuse(NAME, "argmax: expected [", rois.size(0), ", ", input.size(1), ", P, P] in int32 on the CPU, got ",
-           shape_text(argmax));
-  }
-  check_grad(NAME, grad, input, {rois.size(0), input.size(1), argmax.size(2), argmax.size(3)});
+  checked_roi_pool_argmax(NAME, grad, input, rois, argmax);
   const Tensor g = torch::stable::contiguous(grad), r = torch::stable::contiguous(rois);
   const Tensor a = torch::stable::contiguous(argmax);
   Tensor result = torch::stable::new_zeros(input, {input.size(0), input.size(1), input.size(2), input.size(3)});

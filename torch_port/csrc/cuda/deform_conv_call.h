@@ -8,8 +8,6 @@
 
 namespace dcn::cuda {
 
-enum class Border { clamp, zeros };
-
 // Tensors of the forward pass. offset and mask are contiguous and of the type of sums (float32, or float64 for
 // float64 maps), so that coordinates never lose bits.
 struct DeformConvCall {
@@ -32,14 +30,5 @@ void deform_conv_reference_backward(const DeformConvCall& call, const Tensor& gr
 // Gather and multiply tile by tile, on tensor cores for float16 and bfloat16; false where the shape, type, alignment or
 // device does not suit it, and then nothing is launched. output: dense memory of [N, O, OH, OW] or [N, OH, OW, O].
 bool deform_conv_fused_forward(const DeformConvCall& call, Tensor& output, bool channels_last);
-
-template <class F>
-inline void with_border(Border border, F f) {
-  if (border == Border::clamp) {
-    f(ClampBorder());
-  } else {
-    f(ZerosBorder());
-  }
-}
 
 }  // namespace dcn::cuda

@@ -5,48 +5,13 @@
 
 #include <tuple>
 
-#include "cuda/roi_arguments.h"
+#include "arguments/roi_pooling.h"
+#include "cuda/arguments.h"
 
 namespace dcn::cuda {
 namespace {
 
 constexpr const char* NAME = "deform_psroi_pool";
-
-DeformPsroiShape checked_shape(const Tensor& input, const Tensor& rois, const std::optional<Tensor>& offset,
-                               int64_t output_dim, int64_t group_size, int64_t pooled_size,
-                               std::optional<int64_t> part_size, int64_t sample_per_part) {
-  check_map_and_rois(NAME, input, rois);
-  DeformPsroiShape s = {};
-  s.num_images = static_cast<int>(input.size(0)), s.channels = static_cast<int>(input.size(1));
-  s.height = static_cast<int>(input.size(2)), s.width = static_cast<int>(input.size(3));
-  s.num_rois = static_cast<int>(rois.size(0)), s.num_classes = 1;
-  s.output_dim = checked_positive(NAME, "output_dim", output_dim);
-  s.group = checked_positive(NAME, "group_size", group_size);
-  s.pooled = checked_positive(NAME, "pooled_size", pooled_size);
-  s.part = checked_positive(NAME, "part_size", part_size.value_or(pooled_size));
-  s.samples = checked_positive(NAME, "sample_per_part", sample_per_part);
-  if (input.size(1) != output_dim * group_size * group_size) {
-    refuse(NAME, "input: expected output_dim * group_size^2 = ", output_dim * group_size * group_size,
-           " channels, got ", input.size(1));
-  }
-  if (!offset) return s;
-  const Tensor& o = *offset;
-  if (o.dim() != 4 || o.size(0) != rois.size(0) || o.size(1) < 2 || o.size(1) % 2 || o.size(2) != s.part ||
-      o.size(3) != s.part) {
-    refuse(NAME, "offset: expected [", rois.size(0), ", 2 * classes, ", s.part, ", ", s.part, "], got ",
-           shape_text(o));
-  }
-  const int64_t classes = o.size(1) / 2;
-  if (output_dim % classes) {
-    refuse(NAME, "offset: expected a number of classes that divides output_dim ", output_dim, ", got ", classes);
-  }
-  if (o.scalar_type() != input.scalar_type()) {
-    refuse(NAME, "offset: expected input's type ", dtype_text(input), ", got ", dtype_text(o));
-  }
-  check_device(NAME, "offset", o, input);
-  s.num_classes = static_cast<int>(classes);
-  return s;
-}
 
 bool is_empty(const DeformPsroiShape& s) { return s.num_images == 0 || s.height == 0 || s.width == 0; }
 
@@ -71,7 +36,8 @@ Tensor deform_psroi_pool(const Tensor& input, const Tensor& rois, const std::opt
                          double spatial_scale, int64_t output_dim, int64_t group_size, int64_t pooled_size,
                          std::optional<int64_t> part_size, int64_t sample_per_part, double trans_std) {
   const DeformPsroiShape shape =
-      checked_shape(input, rois, offset, output_dim, group_size, pooled_size, part_size, sample_per_part);
+      checked_deform_psroi_shape(NAME, input, rois, offset, output_dim, group_size, pooled_size, part_size,
+                                 sample_per_part);
   const Launch launch(input);
   const Operands operands(input, rois, offset);
   Tensor output = torch::stable::new_empty(input, {rois.size(0), output_dim, pooled_size, pooled_size});
@@ -91,7 +57,8 @@ std::tuple<Tensor, Tensor> deform_psroi_pool_backward(const Tensor& grad, const 
                                                       std::optional<int64_t> part_size, int64_t sample_per_part,
                                                       double trans_std) {
   const DeformPsroiShape shape =
-      checked_shape(input, rois, offset, output_dim, group_size, pooled_size, part_size, sample_per_part);
+      checked_deform_psroi_shape(NAME, input, rois, offset, output_dim, group_size, pooled_size, part_size,
+                                 sample_per_part);
   check_grad(NAME, grad, input, {rois.size(0), output_dim, pooled_size, pooled_size});
   const Launch launch(input);
   const Operands operands(input, rois, offset);

@@ -3,6 +3,8 @@
 
 #include <torch/csrc/stable/library.h>
 
+#include "arguments/proposal.h"
+
 namespace dcn::cuda {
 namespace {
 
@@ -40,20 +42,10 @@ Tensor keep_boxes(const Tensor& boxes, const Tensor& scores, double threshold) {
 }
 
 Tensor nms(const Tensor& boxes, const Tensor& scores, double iou_threshold) {
-  if (boxes.dim() != 2 || boxes.size(1) != 4) {
-    refuse(NAME, "boxes: expected [N, 4] = x1, y1, x2, y2, got ", shape_text(boxes));
-  }
-  if (scores.dim() != 1 || scores.size(0) != boxes.size(0)) {
-    refuse(NAME, "scores: expected [", boxes.size(0), "], got ", shape_text(scores));
-  }
-  if (scores.scalar_type() != boxes.scalar_type()) {
-    refuse(NAME, "scores: expected boxes' type ", dtype_text(boxes), ", got ", dtype_text(scores));
-  }
-  check_device(NAME, "scores", scores, boxes);
+  check_nms(boxes, scores);
   if (boxes.size(0) == 0) return torch::stable::new_empty(boxes, {0}, ScalarType::Long);
-  if (boxes.scalar_type() == ScalarType::Float) return keep_boxes<float>(boxes, scores, iou_threshold);
-  if (boxes.scalar_type() == ScalarType::Double) return keep_boxes<double>(boxes, scores, iou_threshold);
-  refuse(NAME, "boxes: expected float32 or float64, got ", dtype_text(boxes), ": use .float()");
+  return boxes.scalar_type() == ScalarType::Float ? keep_boxes<float>(boxes, scores, iou_threshold)
+                                                  : keep_boxes<double>(boxes, scores, iou_threshold);
 }
 
 }  // namespace

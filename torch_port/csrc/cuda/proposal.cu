@@ -7,21 +7,14 @@
 #include <tuple>
 #include <vector>
 
+#include "arguments/proposal.h"
 #include "cuda/nms.cuh"
-#include "cuda/roi_arguments.h"
 
 namespace dcn::cuda {
 namespace {
 
 constexpr const char* NAME = "proposal";
 constexpr int MOST_ANCHORS = 64;  // they travel as a kernel argument, of which there are 4 kB
-
-struct ProposalParameters {
-  int stride;
-  std::vector<double> scales, ratios;
-  int64_t pre, post;
-  double threshold, min_size;
-};
 
 // T: type of the tensors; B: type of the boxes (float64 by the Python operator's rules, T by MXNet's).
 template <class T, class B>
@@ -107,11 +100,7 @@ void propose(ProposalTensors& t, const ProposalParameters& p) {
   maps.width = static_cast<int>(t.prob.size(3));
   maps.stride = p.stride;
   maps.min_size = static_cast<B>(p.min_size);
-  for (const double ratio : p.ratios) {
-    for (const double scale : p.scales) {
-      maps.anchors[maps.num_anchors++] = Rules::base_anchor(p.stride, static_cast<B>(ratio), static_cast<B>(scale));
-    }
-  }
+  for (const Box<B>& anchor : base_anchors<Rules>(p)) maps.anchors[maps.num_anchors++] = anchor;
   const int64_t all = maps.per_image(), images = maps.images;
   const ScalarType box_type = sizeof(B) == 8 ? ScalarType::Double : ScalarType::Float;
   Tensor boxes = uninitialised(t.prob, Sizes{images, all, 4}, box_type);
@@ -130,51 +119,6 @@ void propose(ProposalTensors& t, const ProposalParameters& p) {
               write<T>(t.rois), write<T>(t.scores), images * p.post);
 }
 
-void check_proposal(const Tensor& prob, const Tensor& delta, const Tensor& info, const std::optional<Tensor>& padding,
-                    const ProposalParameters& p) {
-  const int64_t anchors = static_cast<int64_t>(p.scales.size() * p.ratios.size());
-  if (anchors == 0) {
-    refuse(NAME, "scales, ratios: expected at least one each, got ", p.scales.size(), ", ", p.ratios.size());
-  }
-  if (anchors > MOST_ANCHORS) {
-    refuse(NAME, "scales, ratios: expected at most ", MOST_ANCHORS, " anchors on CUDA, got ", anchors);
-  }
-  for (const double scale : p.scales) {
-    if (!(scale > 0)) refuse(NAME, "scales: expected positive numbers, got ", scale);
-  }
-  for (const double ratio : p.ratios) {
-    if (!(ratio > 0)) refuse(NAME, "ratios: expected positive numbers, got ", ratio);
-  }
-  if (p.post < 1) refuse(NAME, "post_nms_top_n: expected at least 1, got ", p.post);
-  if (prob.dim() != 4 || prob.size(1) != 2 * anchors) {
-    refuse(NAME, "class_prob: expected [N, ", 2 * anchors, ", H, W] (", anchors,
-           " anchors: background, then foreground), got ", shape_text(prob));
-  }
-  if (delta.dim() != 4 || delta.size(0) != prob.size(0) || delta.size(1) != 4 * anchors ||
-      delta.size(2) != prob.size(2) || delta.size(3) != prob.size(3)) {
-    refuse(NAME, "bbox_delta: expected [", prob.size(0), ", ", 4 * anchors, ", ", prob.size(2), ", ", prob.size(3),
-           "], got ", shape_text(delta));
-  }
-  if (info.dim() != 2 || info.size(0) != prob.size(0) || info.size(1) != 3) {
-    refuse(NAME, "im_info: expected [", prob.size(0), ", 3] = height, width, scale, got ", shape_text(info));
-  }
-  if (padding && (padding->dim() != 2 || padding->size(0) != prob.size(0) || padding->size(1) != p.post)) {
-    refuse(NAME, "padding: expected [", prob.size(0), ", ", p.post, "], got ", shape_text(*padding));
-  }
-  if (prob.scalar_type() != ScalarType::Float && prob.scalar_type() != ScalarType::Double) {
-    refuse(NAME, "class_prob: expected float32 or float64, got ", dtype_text(prob), ": use .float()");
-  }
-  const auto check_like_prob = [&](const char* name, const Tensor& t) {
-    if (t.scalar_type() != prob.scalar_type()) {
-      refuse(NAME, name, ": expected class_prob's type ", dtype_text(prob), ", got ", dtype_text(t));
-    }
-    check_device(NAME, name, t, prob);
-  };
-  check_like_prob("bbox_delta", delta);
-  check_like_prob("im_info", info);
-  if (padding) check_like_prob("padding", *padding);
-}
-
 std::tuple<Tensor, Tensor, Tensor> proposal(const Tensor& class_prob, const Tensor& bbox_delta, const Tensor& im_info,
                                             const std::optional<Tensor>& padding, int64_t feature_stride,
                                             std::vector<double> scales, std::vector<double> ratios,
@@ -182,12 +126,15 @@ std::tuple<Tensor, Tensor, Tensor> proposal(const Tensor& class_prob, const Tens
                                             double min_size, bool cxx_rules) {
   const ProposalParameters p = {checked_positive(NAME, "feature_stride", feature_stride), scales, ratios,
                                 pre_nms_top_n, post_nms_top_n, nms_thresh, min_size};
-  check_proposal(class_prob, bbox_delta, im_info, padding, p);
+  check_proposal(NAME, class_prob, bbox_delta, im_info, padding, p);
+  if (p.num_anchors() > MOST_ANCHORS) {
+    refuse(NAME, "scales, ratios: expected at most ", MOST_ANCHORS, " anchors on CUDA, got ", p.num_anchors());
+  }
   const int64_t images = class_prob.size(0), rows = images * post_nms_top_n;
   ProposalTensors t = {torch::stable::contiguous(class_prob),
                        torch::stable::contiguous(bbox_delta),
                        torch::stable::contiguous(im_info),
-                       padding ? std::optional<Tensor>(torch::stable::contiguous(*padding)) : std::nullopt,
+                       dense(padding),
                        torch::stable::new_empty(class_prob, {rows, 5}),
                        torch::stable::new_empty(class_prob, {rows, 1}),
                        torch::stable::new_zeros(class_prob, {images}, ScalarType::Long)};

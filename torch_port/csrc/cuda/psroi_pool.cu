@@ -3,8 +3,9 @@
 
 #include <torch/csrc/stable/library.h>
 
+#include "arguments/roi_pooling.h"
+#include "cuda/arguments.h"
 #include "cuda/launch.h"
-#include "cuda/roi_arguments.h"
 
 namespace dcn::cuda {
 namespace {
@@ -63,26 +64,9 @@ __global__ void psroi_backward(PsroiShape s, T spatial_scale, const S* grad, con
   }
 }
 
-PsroiShape checked_shape(const Tensor& input, const Tensor& rois, int64_t output_dim, int64_t pooled_size,
-                         std::optional<int64_t> group_size) {
-  check_map_and_rois(NAME, input, rois);
-  PsroiShape s = {};
-  s.num_images = static_cast<int>(input.size(0)), s.channels = static_cast<int>(input.size(1));
-  s.height = static_cast<int>(input.size(2)), s.width = static_cast<int>(input.size(3));
-  s.num_rois = static_cast<int>(rois.size(0));
-  s.output_dim = checked_positive(NAME, "output_dim", output_dim);
-  s.pooled = checked_positive(NAME, "pooled_size", pooled_size);
-  s.group = checked_positive(NAME, "group_size", group_size.value_or(pooled_size));
-  const int64_t channels = output_dim * s.group * s.group;
-  if (input.size(1) != channels) {
-    refuse(NAME, "input: expected output_dim * group_size^2 = ", channels, " channels, got ", input.size(1));
-  }
-  return s;
-}
-
 Tensor psroi_pool(const Tensor& input, const Tensor& rois, double spatial_scale, int64_t output_dim,
                   int64_t pooled_size, std::optional<int64_t> group_size) {
-  const PsroiShape shape = checked_shape(input, rois, output_dim, pooled_size, group_size);
+  const PsroiShape shape = checked_psroi_shape(NAME, input, rois, output_dim, pooled_size, group_size);
   const Launch launch(input);
   const Tensor x = torch::stable::contiguous(input), r = widened(rois, accumulator_type(input));
   Tensor output = torch::stable::new_empty(input, {rois.size(0), output_dim, pooled_size, pooled_size});
@@ -97,7 +81,7 @@ Tensor psroi_pool(const Tensor& input, const Tensor& rois, double spatial_scale,
 
 Tensor psroi_pool_backward(const Tensor& grad, const Tensor& input, const Tensor& rois, double spatial_scale,
                            int64_t output_dim, int64_t pooled_size, std::optional<int64_t> group_size) {
-  const PsroiShape shape = checked_shape(input, rois, output_dim, pooled_size, group_size);
+  const PsroiShape shape = checked_psroi_shape(NAME, input, rois, output_dim, pooled_size, group_size);
   check_grad(NAME, grad, input, {rois.size(0), output_dim, pooled_size, pooled_size});
   const Launch launch(input);
   const Tensor g = torch::stable::contiguous(grad), r = widened(rois, accumulator_type(input));

@@ -6,8 +6,9 @@
 #include <tuple>
 #include <vector>
 
+#include "arguments/roi_pooling.h"
+#include "cuda/arguments.h"
 #include "cuda/launch.h"
-#include "cuda/roi_arguments.h"
 
 namespace dcn::cuda {
 namespace {
@@ -74,23 +75,9 @@ __global__ void roi_pool_backward_ordered(RoiPoolShape s, const S* grad, const T
   }
 }
 
-RoiPoolShape checked_shape(const Tensor& input, const Tensor& rois, const std::vector<int64_t>& pooled) {
-  check_map_and_rois(NAME, input, rois);
-  if (pooled.size() != 2) {
-    refuse(NAME, "pooled_size: expected a side or (height, width), got ", pooled.size(), " sides");
-  }
-  RoiPoolShape s = {};
-  s.num_images = static_cast<int>(input.size(0)), s.channels = static_cast<int>(input.size(1));
-  s.height = static_cast<int>(input.size(2)), s.width = static_cast<int>(input.size(3));
-  s.num_rois = static_cast<int>(rois.size(0));
-  s.pooled_height = checked_positive(NAME, "pooled_size", pooled[0]);
-  s.pooled_width = checked_positive(NAME, "pooled_size", pooled[1]);
-  return s;
-}
-
 std::tuple<Tensor, Tensor> roi_pool_with_argmax(const Tensor& input, const Tensor& rois, double spatial_scale,
                                                 std::vector<int64_t> pooled_size) {
-  const RoiPoolShape shape = checked_shape(input, rois, pooled_size);
+  const RoiPoolShape shape = checked_roi_pool_shape(NAME, input, rois, pooled_size);
   const Launch launch(input);
   const Tensor x = torch::stable::contiguous(input), r = widened(rois, accumulator_type(input));
   const std::vector<int64_t> sizes = {rois.size(0), input.size(1), pooled_size[0], pooled_size[1]};
@@ -110,18 +97,7 @@ Tensor roi_pool(const Tensor& input, const Tensor& rois, double spatial_scale, s
 }
 
 Tensor roi_pool_backward(const Tensor& grad, const Tensor& input, const Tensor& rois, const Tensor& argmax) {
-  check_map_and_rois(NAME, input, rois);
-  if (argmax.dim() != 4 || argmax.scalar_type() != ScalarType::Int || argmax.size(0) != rois.size(0) ||
-      argmax.size(1) != input.size(1)) {
-    refuse(NAME, "argmax: expected [", rois.size(0), ", ", input.size(1), ", P, P] in int32, got ", shape_text(argmax));
-  }
-  check_device(NAME, "argmax", argmax, input);
-  check_grad(NAME, grad, input, {rois.size(0), input.size(1), argmax.size(2), argmax.size(3)});
-  RoiPoolShape shape = {};
-  shape.num_images = static_cast<int>(input.size(0)), shape.channels = static_cast<int>(input.size(1));
-  shape.height = static_cast<int>(input.size(2)), shape.width = static_cast<int>(input.size(3));
-  shape.num_rois = static_cast<int>(rois.size(0));
-  shape.pooled_height = static_cast<int>(argmax.size(2)), shape.pooled_width = static_cast<int>(argmax.size(3));
+  const RoiPoolShape shape = checked_roi_pool_argmax(NAME, grad, input, rois, argmax);
   const Launch launch(input);
   const Tensor g = torch::stable::contiguous(grad), r = widened(rois, accumulator_type(input));
   const Tensor a = torch::stable::contiguous(argmax);
