@@ -12,6 +12,8 @@ SYMBOLS = {  # `symbol` -> (family, deformable convolutions in res5, deformable 
     "resnet_v1_101_rfcn_dcn": ("rfcn", True, True),
     "deform_conv_demo": ("rfcn", True, False),
     "deform_psroi_demo": ("rfcn", False, True),
+    "resnet_v1_101_deeplab": ("deeplab", False, False),
+    "resnet_v1_101_deeplab_dcn": ("deeplab", True, False),
 }
 RESNET_101 = (3, 4, 23, 3)  # the one depth whose Caffe layout numbers the units of res3 and res4: res3b1, res4b1 ..
 

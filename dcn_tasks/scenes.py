@@ -24,11 +24,13 @@ OUTLINE_POINTS = 96
 
 @dataclass(frozen=True)
 class Scene:
-    """image: RGB uint8 [H, W, 3]; boxes: [G, 4] pixels, far edge inclusive; classes: [G], 1-based."""
+    """image: RGB uint8 [H, W, 3]; boxes: [G, 4] pixels, far edge inclusive; classes: [G], 1-based.
+    labels: uint8 [H, W], the class that covers most of each pixel, 0 where none does."""
 
     image: np.ndarray
     boxes: np.ndarray
     classes: np.ndarray
+    labels: np.ndarray
 
     @property
     def gt_boxes(self) -> np.ndarray:
@@ -109,6 +111,7 @@ class SceneSource:
         image = self.background(rng)
         boxes: list[np.ndarray] = []
         classes: list[int] = []
+        labels = np.zeros(image.shape[:2], np.uint8)
         for _ in range(int(rng.integers(1, self.max_objects + 1))):
             kind = int(rng.integers(len(self.class_names)))
             mask = object_mask(self.class_names[kind], rng, int(rng.integers(self.min_side, self.max_side + 1)))
@@ -117,9 +120,10 @@ class SceneSource:
                 continue
             y, x = corner
             paint(image[y : y + mask.shape[0], x : x + mask.shape[1]], mask, rng)
+            labels[y : y + mask.shape[0], x : x + mask.shape[1]][mask >= 0.5] = kind + 1
             boxes.append(np.array([x, y, x + mask.shape[1] - 1, y + mask.shape[0] - 1], np.float64))
             classes.append(kind + 1)
-        return Scene(image, np.array(boxes), np.array(classes, np.int64))
+        return Scene(image, np.array(boxes), np.array(classes, np.int64), labels)
 
     def background(self, rng: np.random.Generator) -> np.ndarray:
         """A crop of a photograph, resized, maybe mirrored."""

@@ -11,7 +11,7 @@ from dcn_tasks.config import Config, load_config
 from dcn_tasks.errors import InputError
 from dcn_tasks.network import NetworkSpec
 from mxnet_ref.backbone import resnet
-from mxnet_ref.heads import rfcn_test, rfcn_train, rpn_test, rpn_train
+from mxnet_ref.heads import deeplab_test, deeplab_train, rfcn_test, rfcn_train, rpn_test, rpn_train
 from mxnet_ref.trace import Names, NetworkSymbol
 
 OFFSET_OUTPUTS = {  # what the original's demos draw
@@ -41,17 +41,31 @@ def build_symbol(
     cfg = load_config(config, **overrides)
     spec = NetworkSpec.from_config(cfg)
     with Names() as names:
-        data, im_info = mx.sym.Variable("data"), mx.sym.Variable("im_info")
-        gt_boxes = mx.sym.Variable("gt_boxes") if is_train else None
-        backbone = resnet(data, spec)
-        if is_train:
-            rpn = rpn_train(backbone.res4, im_info, spec, cfg, dtype)
-            outputs = rfcn_train(backbone.res5, rpn, gt_boxes, spec, cfg)
-        else:
-            rpn = rpn_test(backbone.res4, im_info, spec, cfg, dtype)
-            outputs = rfcn_test(backbone.res5, rpn, spec, cfg, dtype)
+        outputs = FAMILIES[spec.family](spec, cfg, is_train, dtype)
     drawn = () if is_train else OFFSET_OUTPUTS.get(cfg.symbol, ())
     return as_network(outputs, names.given, drawn)
+
+
+def rfcn(spec: NetworkSpec, cfg: Config, is_train: bool, dtype: str) -> mx.sym.Symbol:
+    data, im_info = mx.sym.Variable("data"), mx.sym.Variable("im_info")
+    gt_boxes = mx.sym.Variable("gt_boxes") if is_train else None
+    backbone = resnet(data, spec)
+    if is_train:
+        rpn = rpn_train(backbone.res4, im_info, spec, cfg, dtype)
+        return rfcn_train(backbone.res5, rpn, gt_boxes, spec, cfg)
+    rpn = rpn_test(backbone.res4, im_info, spec, cfg, dtype)
+    return rfcn_test(backbone.res5, rpn, spec, cfg, dtype)
+
+
+def deeplab(spec: NetworkSpec, cfg: Config, is_train: bool, dtype: str) -> mx.sym.Symbol:
+    data = mx.sym.Variable("data")
+    if is_train:
+        label = mx.sym.Variable("label")
+        return deeplab_train(resnet(data, spec).res5, data, label, spec)
+    return deeplab_test(resnet(data, spec).res5, data, spec)
+
+
+FAMILIES = {"rfcn": rfcn, "deeplab": deeplab}
 
 
 def as_network(outputs: mx.sym.Symbol, names: list[str], drawn: Sequence[str]) -> NetworkSymbol:

@@ -25,14 +25,19 @@ INPUT_NAMES = {
     "ROIPooling": ("data", "rois"),
     "Proposal": ("cls_prob", "bbox_pred", "im_info"),
 }
+# Nodes whose explicit inputs the original's files name in another order than the operator takes them.
+WRITTEN_ORDER = {"fc6": ("data", "bias", "weight"), "score": ("data", "bias", "weight")}
 CUSTOM_INPUT_NAMES = {
     "proposal": ("cls_prob", "bbox_pred", "im_info"),
     "proposal_target": ("rois", "gt_boxes"),
     "BoxAnnotatorOHEM": ("cls_score", "bbox_pred", "labels", "bbox_targets", "bbox_weights"),
 }
-OPERATOR_ALIASES = {"elemwise_sub": "_sub", "elemwise_mul": "_mul", "elemwise_add": "_plus"}
+OPERATOR_ALIASES = {"elemwise_sub": "_sub", "elemwise_mul": "_mul", "elemwise_add": "_plus", "add_n": "ElementWiseSum"}
 AUTOMATIC_NAMES = {"_minus": "sub", "_mul": "mul", "_plus": "add"}
-LEFT_OUT = {"cfg"}  # settings of the original's Python operators, pickled there and JSON here
+LEFT_OUT = {
+    "cfg",  # settings of the original's Python operators, pickled there and JSON here
+    "num_args",  # MXNet counts the inputs by itself
+}
 
 
 class NetworkSymbol(mx.sym.Symbol):
@@ -84,7 +89,7 @@ def line(node: dict, nodes: list[dict], with_several_outputs: set[int]) -> str:
     attrs = node.get("attrs", {})
     op = operator_name(node["op"])
     names = CUSTOM_INPUT_NAMES.get(attrs.get("op_type", ""), ()) if op == "Custom" else INPUT_NAMES.get(op, ())
-    shown = []
+    shown: list[tuple[str | None, str]] = []
     for index, (source, output, *_) in enumerate(node["inputs"]):
         argument = names[index] if index < len(names) else None
         if argument and is_automatic_parameter(nodes[source], node, argument):
@@ -92,10 +97,13 @@ def line(node: dict, nodes: list[dict], with_several_outputs: set[int]) -> str:
         text = node_name(nodes[source])
         if source in with_several_outputs:
             text += f"[{output}]"
-        shown.append(f"{argument}={text}" if argument else text)
+        shown.append((argument, text))
+    order = WRITTEN_ORDER.get(node["name"], ())
+    shown.sort(key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order))
+    inputs = ", ".join(f"{argument}={text}" if argument else text for argument, text in shown)
     listed = sorted((key.strip("_") if key.startswith("__") else key, value) for key, value in attrs.items())
     written = ", ".join(f"{key}={value}" for key, value in listed if key not in LEFT_OUT)
-    return f"{op} | {node_name(node)} | {', '.join(shown)} | {written}".rstrip()
+    return f"{op} | {node_name(node)} | {inputs} | {written}".rstrip()
 
 
 def is_automatic_parameter(variable: dict, node: dict, argument: str) -> bool:

@@ -1,21 +1,23 @@
-"""ResNet-v1 in the Caffe layout: stride on the 1x1 convolutions, ceil pooling, res5 dilated at stride 16.
+"""ResNet-v1 in the Caffe layout: stride on the 1x1 convolutions, ceil pooling; res5 dilated at stride 16, or at stride 32.
 
-Node, parameter and attribute names are the original's (`rfcn/symbols/resnet_v1_101_rfcn*.py`).
+Node, parameter and attribute names are the original's (`*/symbols/resnet_v1_101_*.py`).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mxnet as mx
 
 from dcn_tasks.network import NetworkSpec
+from mxnet_ref.backbone.dialect import Dialect, dialect_of
 
 Symbol = mx.sym.Symbol
-STAGE_STRIDE = {2: 1, 3: 2, 4: 2, 5: 1}
 
 
 class Backbone(NamedTuple):
-    """res4: the last ReLU of res4 (stride 16), for proposals; res5: the last ReLU of res5, for the heads."""
+    """The last ReLU of every stage, at strides 4, 8, 16, and 16 or 32 (FPN)."""
 
+    res2: Symbol
+    res3: Symbol
     res4: Symbol
     res5: Symbol
 
@@ -30,60 +32,99 @@ def resnet(data: Symbol, spec: NetworkSpec) -> Backbone:
     x = mx.sym.Pooling(
         name="pool1", data=x, pooling_convention="full", pad=(0, 0), kernel=(3, 3), stride=(2, 2), pool_type="max"
     )
-    last = {}
-    for stage in (2, 3, 4, 5):
+    dialect = dialect_of(spec.family)
+    strides = {2: 1, 3: 2, 4: 2, 5: dialect.res5_stride}
+    last = []
+    for stage, stride in strides.items():
         for index, unit in enumerate(spec.unit_names(stage)):
-            stride = STAGE_STRIDE[stage] if index == 0 else 1
-            x = bottleneck(x, unit, spec, stage=stage, stride=stride, project=index == 0)
-        last[stage] = x
-    return Backbone(last[4], last[5])
+            x = bottleneck(x, unit, spec, dialect, stage=stage, stride=stride if index == 0 else 1, project=index == 0)
+        last.append(x)
+    return Backbone(*last)
 
 
-def bottleneck(x: Symbol, unit: str, spec: NetworkSpec, *, stage: int, stride: int, project: bool) -> Symbol:
+def bottleneck(
+    x: Symbol, unit: str, spec: NetworkSpec, dialect: Dialect, *, stage: int, stride: int, project: bool
+) -> Symbol:
     """1x1 (strided), 3x3 (maybe dilated or deformable), 1x1, added to the input or its projection."""
     width = spec.base_width * 2 ** (stage - 2)
     name = f"res{unit}"
-    shortcut = x
-    if project:
-        shortcut = mx.sym.Convolution(
+
+    def shortcut() -> Symbol:
+        if not project:
+            return x
+        projection = mx.sym.Convolution(
             name=f"{name}_branch1", data=x, num_filter=4 * width, pad=(0, 0), kernel=(1, 1), stride=(stride, stride), no_bias=True
         )  # fmt: skip
-        shortcut = batch_norm(f"bn{unit}_branch1", shortcut, spec)
-    y = mx.sym.Convolution(
-        name=f"{name}_branch2a", data=x, num_filter=width, pad=(0, 0), kernel=(1, 1), stride=(stride, stride), no_bias=True
-    )  # fmt: skip
-    y = relu(f"{name}_branch2a_relu", batch_norm(f"bn{unit}_branch2a", y, spec))
-    dilation = spec.res5_dilation if stage == 5 else 1
-    y = middle_convolution(
-        f"{name}_branch2b", y, spec, width=width, dilation=dilation, deformable=name in spec.deform_conv_units
-    )
-    y = relu(f"{name}_branch2b_relu", batch_norm(f"bn{unit}_branch2b", y, spec))
-    y = mx.sym.Convolution(
-        name=f"{name}_branch2c", data=y, num_filter=4 * width, pad=(0, 0), kernel=(1, 1), stride=(1, 1), no_bias=True
-    )
-    y = batch_norm(f"bn{unit}_branch2c", y, spec)
-    return relu(f"{name}_relu", mx.sym.broadcast_add(shortcut, y, name=name))
+        return batch_norm(f"bn{unit}_branch1", projection, spec)
+
+    def branch() -> Symbol:
+        y = mx.sym.Convolution(
+            name=f"{name}_branch2a", data=x, num_filter=width, pad=(0, 0), kernel=(1, 1), stride=(stride, stride), no_bias=True
+        )  # fmt: skip
+        y = relu(f"{name}_branch2a_relu", batch_norm(f"bn{unit}_branch2a", y, spec))
+        if name in spec.deform_conv_units:
+            y = deformable_convolution(f"{name}_branch2b", y, spec, dialect, width=width, stage=stage, first=project)
+        else:
+            y = middle_convolution(f"{name}_branch2b", y, spec, dialect, width=width, stage=stage)
+        y = relu(f"{name}_branch2b_relu", batch_norm(f"bn{unit}_branch2b", y, spec))
+        y = mx.sym.Convolution(
+            name=f"{name}_branch2c", data=y, num_filter=4 * width, pad=(0, 0), kernel=(1, 1), stride=(1, 1), no_bias=True
+        )
+        return batch_norm(f"bn{unit}_branch2c", y, spec)
+
+    if stage == 5 and dialect.shortcut_last:
+        y = branch()
+        identity = shortcut()
+    else:
+        identity = shortcut()
+        y = branch()
+    return relu(f"{name}_relu", mx.sym.broadcast_add(identity, y, name=name))
+
+
+def written_dilation(dilation: int, dialect: Dialect, stage: int) -> dict[str, Any]:
+    """The `dilate` attribute, where the original has one."""
+    written = dilation > 1 or (stage == 5 and dialect.writes_res5_dilation)
+    return {"dilate": (dilation, dilation)} if written else {}
 
 
 def middle_convolution(
-    name: str, x: Symbol, spec: NetworkSpec, *, width: int, dilation: int, deformable: bool
+    name: str, x: Symbol, spec: NetworkSpec, dialect: Dialect, *, width: int, stage: int
 ) -> Symbol:
-    """The 3x3 convolution of a unit; where deformable, with offsets from a 3x3 convolution of the same input."""
-    reach = (dilation, dilation)
-    if not deformable:
-        dilated = {"dilate": reach, "cudnn_off": True} if dilation > 1 else {}
-        return mx.sym.Convolution(
-            name=name, data=x, num_filter=width, pad=reach, kernel=(3, 3), stride=(1, 1), no_bias=True, **dilated
-        )
+    """The 3x3 convolution of a unit."""
+    dilation = spec.res5_dilation if stage == 5 else 1
+    more = written_dilation(dilation, dialect, stage)
+    if dilation > 1 and dialect.cudnn_off:
+        more["cudnn_off"] = True
+    return mx.sym.Convolution(
+        name=name, data=x, num_filter=width, pad=(dilation, dilation), kernel=(3, 3), stride=(1, 1), no_bias=True, **more
+    )
+
+
+def deformable_convolution(
+    name: str, x: Symbol, spec: NetworkSpec, dialect: Dialect, *, width: int, stage: int, first: bool
+) -> Symbol:
+    """The 3x3 convolution of a deformable unit, with offsets from a 3x3 convolution of the same input.
+
+    Args: first: of its stage.
+    """
+    dilation = spec.res5_dilation if stage == 5 else 1
     near = spec.offset_dilation or dilation
+    more = written_dilation(near, dialect, stage)
+    if dialect.cudnn_off:
+        more["cudnn_off"] = True
+    if dialect.offset_variables:
+        more["weight"] = mx.sym.Variable(f"{name}_offset_weight", lr_mult=1.0)
+        more["bias"] = mx.sym.Variable(f"{name}_offset_bias", lr_mult=2.0)
+    stride = {"stride": (1, 1)}  # FPN's file leaves it out in res5, but for its first deformable convolution
     offset = mx.sym.Convolution(
         name=f"{name}_offset", data=x, num_filter=2 * 9 * spec.num_deformable_group, pad=(near, near), kernel=(3, 3),
-        stride=(1, 1), cudnn_off=True, **({"dilate": (near, near)} if near > 1 else {})
+        **({} if stage == 5 and dialect.writes_res5_dilation else stride), **more
     )  # fmt: skip
-    dilated = {"dilate": reach} if dilation > 1 else {}
+    if stage == 5 and dialect.writes_res5_dilation and not first:
+        stride = {}
     return mx.contrib.sym.DeformableConvolution(
-        name=name, data=x, offset=offset, num_filter=width, pad=reach, kernel=(3, 3),
-        num_deformable_group=spec.num_deformable_group, stride=(1, 1), no_bias=True, **dilated
+        name=name, data=x, offset=offset, num_filter=width, pad=(dilation, dilation), kernel=(3, 3),
+        num_deformable_group=spec.num_deformable_group, no_bias=True, **stride, **written_dilation(dilation, dialect, stage)
     )  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def torch_maps(cfg, state: dict[str, torch.Tensor], data: np.ndarray) -> dict[st
         if not list(module.children()):
             module.register_forward_hook(keep(path))
     with torch.no_grad():
-        stage4, stage5 = network.backbone(torch.from_numpy(data))
+        _, _, stage4, stage5 = network.backbone(torch.from_numpy(data))
         hidden = network.rpn.relu(network.rpn.conv(stage4))
         network.rpn.softmax(network.rpn.cls_score(hidden))
         network.rpn.bbox_pred(hidden)

@@ -16,7 +16,7 @@ def narrow(**arguments):
 def test_feature_size_rounds_up_at_pool_and_strides(size, expected):
     """600 x 1000: stem 300 x 500, pool 150 x 250, then 75 x 125 and 38 x 63."""
     network = ResNet((1, 1, 1, 1), base_width=1).to("meta")
-    stage4, stage5 = network(torch.empty(1, 3, *size, device="meta"))
+    _, _, stage4, stage5 = network(torch.empty(1, 3, *size, device="meta"))
     assert stage4.shape == (1, 16, *expected)
     assert stage5.shape == (1, 32, *expected)
 

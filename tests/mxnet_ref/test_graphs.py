@@ -10,11 +10,14 @@ TRACES = Path(__file__).parent / "traces"
 GRAPHS = {
     "rfcn_train": "rfcn/resnet_v1_101_voc0712_rfcn_end2end_ohem",
     "rfcn_dcn_train": "rfcn/resnet_v1_101_voc0712_rfcn_dcn_end2end_ohem",
+    "dl_train": "deeplab/deeplab_resnet_v1_101_cityscapes_segmentation_base",
+    "dl_dcn_train": "deeplab/deeplab_resnet_v1_101_cityscapes_segmentation_dcn",
 }
 
 
 def normalised(line: str) -> str:
-    """A line of the given lists under the rules of `mxnet_ref.trace`: attributes sorted, `cfg` left out."""
+    """A line of the given lists under the rules of `mxnet_ref.trace`: attributes sorted, `cfg` left out, `attr` opened."""
+    line = re.sub(r"attr=\{'(\w+)': '([\d.]+)'\}", r"\1=\2", line)
     op, name, inputs, attrs = ([part.strip() for part in line.split("|")] + [""] * 4)[:4]
     pairs = [pair for pair in re.split(r", (?=\w+=)", attrs) if pair and not pair.startswith("cfg=")]
     return f"{op} | {name} | {inputs} | {', '.join(sorted(pairs))}".rstrip()

@@ -12,12 +12,15 @@ from torch_port.layers.pooling import CeilMaxPool, GlobalAverage
 from torch_port.layers.proposal import Proposal, ProposalLimits
 from torch_port.layers.rated_conv import RatedConv2d
 from torch_port.layers.roi_pooling import DeformPSRoIPool, PSRoIPool, RoIPool
+from torch_port.layers.upsampling import BilinearDeconvolution, Crop
 
 __all__ = [
     "Add",
     "BatchNorm",
+    "BilinearDeconvolution",
     "CeilMaxPool",
     "ChannelSoftmax",
+    "Crop",
     "DeformConv2d",
     "DeformConv2dPack",
     "DeformPSRoIPool",

@@ -23,19 +23,27 @@ class LossTerm(NamedTuple):
 
 
 class SoftmaxOutput(nn.Module):
-    """Softmax and cross-entropy over the labels that are not -1: gradient (p - onehot) / max(number of such labels, 1).
+    """Softmax and cross-entropy over the labels that are not ignored: gradient (p - onehot) / max(number of such labels, 1).
 
-    Source: MXNet 1.9.1 SoftmaxOutput(normalization="valid", use_ignore=True, ignore_label=-1), also with multi_output.
+    Args: ignore_label: -1 in detection, 255 in segmentation.
+    Source: MXNet 1.9.1 SoftmaxOutput(normalization="valid", use_ignore=True, ignore_label), also with multi_output.
     """
 
+    def __init__(self, ignore_label: int = IGNORED_LABEL):
+        super().__init__()
+        self.ignore_label = ignore_label
+
     def forward(self, logits: Tensor, label: Tensor) -> LossTerm:
-        """logits [N, C] or [N, C, L], label [N] or [N, L] in {-1, 0, ..., C-1} -> (probabilities like logits, loss)."""
+        """logits [N, C] or [N, C, ...], label [N] or [N, ...] in {0, ..., C-1, ignored} -> (probabilities, loss)."""
         label = label.long()
         log_prob = F.log_softmax(logits, dim=1)
         # MXNet divides in float32 whatever the data type, and 1/6 in float32 is not 1/6 in float64
-        scale = 1 / (label != IGNORED_LABEL).sum().clamp(min=1).float()
-        total = F.nll_loss(log_prob, label, ignore_index=IGNORED_LABEL, reduction="sum")
+        scale = 1 / (label != self.ignore_label).sum().clamp(min=1).float()
+        total = F.nll_loss(log_prob, label, ignore_index=self.ignore_label, reduction="sum")
         return LossTerm(torch.softmax(logits.detach(), dim=1), total * scale.to(total.dtype))
+
+    def extra_repr(self) -> str:
+        return f"ignore_label={self.ignore_label}"
 
 
 class SmoothL1Loss(nn.Module):

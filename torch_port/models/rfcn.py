@@ -103,7 +103,7 @@ class RFCN(nn.Module):
         Source: the original's test graph: rois, cls_prob_reshape and bbox_pred_reshape, the latter two without the
             batch axis.
         """
-        stage4, stage5 = self.backbone(data)
+        _, _, stage4, stage5 = self.backbone(data)
         rois = self.rpn(stage4, im_info, self.test_limits, draws).rois
         cls_score, bbox_pred = self.head(stage5, rois)
         return rois, self.head.softmax(cls_score), bbox_pred
@@ -122,7 +122,7 @@ class RFCN(nn.Module):
         """
         tensors = self.to_tensors(batch)
         with replaying(self, replay) if replay is not None else nullcontext() as report:
-            stage4, stage5 = self.backbone(tensors["data"])
+            _, _, stage4, stage5 = self.backbone(tensors["data"])
             proposed = self.rpn(stage4, tensors["im_info"], self.train_limits, draws)
             gt_boxes = tensors["gt_boxes"].reshape(-1, 5)
             samples = self.proposal_target(proposed.rois, gt_boxes, draws)

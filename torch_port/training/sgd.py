@@ -13,7 +13,8 @@ def parameter_groups(network: nn.Module, *, weight_decay: float, fixed: Iterable
     """One optimiser group per parameter that trains; the fixed ones get requires_grad=False.
 
     Weight decay goes to convolution weights and batch-normalisation scales, never to biases and shifts. A parameter's
-    learning rate is multiplied by the `lr_mult` of the module that owns it, where there is one.
+    learning rate is multiplied by the `weight_lr_mult` or `bias_lr_mult` of the module that owns it, or by its `lr_mult`,
+    where there is one.
 
     Args:
         weight_decay: of the decayed ones. fixed: paths of parameters that never move.
@@ -34,7 +35,7 @@ def parameter_groups(network: nn.Module, *, weight_decay: float, fixed: Iterable
                 {
                     "params": [parameter],
                     "name": full,
-                    "lr_mult": getattr(module, "lr_mult", 1.0),
+                    "lr_mult": getattr(module, f"{name}_lr_mult", getattr(module, "lr_mult", 1.0)),
                     "weight_decay": weight_decay if name == "weight" else 0.0,
                 }
             )

@@ -1,5 +1,5 @@
 """Networks that turn an image into feature maps."""
 
-from torch_port.models.backbone.resnet import Bottleneck, ResNet
+from torch_port.models.backbone.resnet import Bottleneck, ResNet, Stages
 
-__all__ = ["Bottleneck", "ResNet"]
+__all__ = ["Bottleneck", "ResNet", "Stages"]

@@ -1,11 +1,11 @@
 """ResNet-v1 in the Caffe layout, with a dilated last stage and deformable units."""
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from torch_port.layers import Add, BatchNorm, CeilMaxPool, DeformConv2d
+from torch_port.layers import Add, BatchNorm, CeilMaxPool, DeformConv2d, RatedConv2d
 
 EXPANSION = 4  # a bottleneck's output channels over its width
 
@@ -23,6 +23,7 @@ class Bottleneck(nn.Module):
             None: the same.
         projects: whether the shortcut has a convolution.
         offset_groups: G, number of channel groups with offsets of their own; 0 for a plain unit.
+        offset_bias_lr_mult: learning-rate multiplier of the offset convolution's bias.
         use_global_stats: frozen batch normalisation.
     Source: the original's res{2..5}{a,b,...} units.
     """
@@ -41,6 +42,7 @@ class Bottleneck(nn.Module):
         offset_dilation: int | None = None,
         projects: bool = False,
         offset_groups: int = 0,
+        offset_bias_lr_mult: float = 1.0,
         use_global_stats: bool = True,
     ):
         super().__init__()
@@ -55,7 +57,9 @@ class Bottleneck(nn.Module):
         geometry: dict[str, Any] = {"padding": dilation, "dilation": dilation}
         if offset_groups:
             reach = offset_dilation or dilation
-            self.offset_conv = nn.Conv2d(width, 2 * 3 * 3 * offset_groups, 3, padding=reach, dilation=reach)
+            self.offset_conv = RatedConv2d(
+                width, 2 * 9 * offset_groups, 3, padding=reach, dilation=reach, bias_lr_mult=offset_bias_lr_mult
+            )
             self.conv2 = DeformConv2d(width, width, 3, offset_groups=offset_groups, border="clamp", **geometry)
         else:
             self.offset_conv = None
@@ -79,18 +83,27 @@ class Bottleneck(nn.Module):
         return self.relu3(self.add(identity, self.bn3(self.conv3(hidden))))
 
 
-class ResNet(nn.Module):
-    """Stem and stages 2 to 5, total stride 16: image -> the maps of stage 4 and stage 5.
+class Stages(NamedTuple):
+    """The maps of stages 2 to 5: [N, 4*width, H, W] at strides 4, 8, 16, and 16 or 32."""
 
-    Stage 5 keeps stage 4's resolution and dilates its 3x3 convolutions instead.
+    stage2: Tensor
+    stage3: Tensor
+    stage4: Tensor
+    stage5: Tensor
+
+
+class ResNet(nn.Module):
+    """Stem and stages 2 to 5: image -> the maps of all stages.
+
+    With stage5_stride 1, stage 5 keeps stage 4's resolution and dilates its 3x3 convolutions instead.
 
     Args:
         units: number of bottlenecks in stages 2, 3, 4, 5; (3, 4, 23, 3) is ResNet-101.
         base_width: channels of the stem; stage s has width base_width * 2**(s - 2).
         deformable: (stage, 0-based unit index) of every deformable unit.
-        offset_groups: G of the deformable units.
-        stage5_dilation: of stage 5's 3x3 convolutions, in pixels. offset_dilation: of its offset convolutions; None: the
-            same. The original's detection networks have 2 and 2, its demonstrations of offsets 2 and 1.
+        offset_groups: G of the deformable units. offset_bias_lr_mult: of their offset convolutions; 2 in DeepLab.
+        stage5_stride: 1, or 2 in FPN. stage5_dilation: of stage 5's 3x3 convolutions, in pixels. offset_dilation: of its offset convolutions; None: the
+            same. The original's R-FCN and Faster R-CNN have 2 and 2, DeepLab and its demonstrations of offsets 2 and 1, FPN 1 and 1.
         use_global_stats: frozen batch normalisation.
     Source: the original's get_resnet_v1_conv4 and _conv5; `layers/*.txt` of the specification, node by node.
     """
@@ -107,6 +120,8 @@ class ResNet(nn.Module):
         base_width: int = 64,
         deformable: frozenset[tuple[int, int]] = frozenset(),
         offset_groups: int = 4,
+        offset_bias_lr_mult: float = 1.0,
+        stage5_stride: int = 1,
         stage5_dilation: int = 2,
         offset_dilation: int | None = None,
         use_global_stats: bool = True,
@@ -121,6 +136,7 @@ class ResNet(nn.Module):
             )
         )
         channels = base_width
+        strides = {2: 1, 3: 2, 4: 2, 5: stage5_stride}
         for stage, count in enumerate(units, start=2):
             width = base_width * 2 ** (stage - 2)
             blocks = []
@@ -129,21 +145,24 @@ class ResNet(nn.Module):
                     Bottleneck(
                         channels,
                         width,
-                        stride=2 if index == 0 and stage in (3, 4) else 1,
+                        stride=strides[stage] if index == 0 else 1,
                         dilation=stage5_dilation if stage == 5 else 1,
                         offset_dilation=offset_dilation if stage == 5 else None,
                         projects=index == 0,
                         offset_groups=offset_groups if (stage, index) in deformable else 0,
+                        offset_bias_lr_mult=offset_bias_lr_mult,
                         use_global_stats=use_global_stats,
                     )
                 )
                 channels = EXPANSION * width
             self.add_module(f"stage{stage}", nn.Sequential(*blocks))
 
-    def forward(self, data: Tensor) -> tuple[Tensor, Tensor]:
-        """[N, 3, H, W], RGB minus mean -> stage 4 [N, 16*base_width, FH, FW], stage 5 [N, 32*base_width, FH, FW].
+    def forward(self, data: Tensor) -> Stages:
+        """[N, 3, H, W], RGB minus mean -> stage s: [N, 4 * base_width * 2**(s - 2), FH, FW].
 
-        FH is about H/16, rounded up at the pool and at every stride: dcn_tasks.batch.feature_size computes both sides.
+        FH of stage 4 is about H/16, rounded up at the pool and at every stride: dcn_tasks.batch.feature_size computes it.
         """
-        stage4 = self.stage4(self.stage3(self.stage2(self.stem(data))))
-        return stage4, self.stage5(stage4)
+        stage2 = self.stage2(self.stem(data))
+        stage3 = self.stage3(stage2)
+        stage4 = self.stage4(stage3)
+        return Stages(stage2, stage3, stage4, self.stage5(stage4))

@@ -1,0 +1,70 @@
+"""What a family of networks is trained for: the arrays its training graph takes and gives, its batches and its numbers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from dcn_tasks.batch import training_batch
+from dcn_tasks.config import Config
+from dcn_tasks.network import NetworkSpec
+from dcn_tasks.scenes import Scene
+from dcn_tasks.segmentation import segmentation_batch, segmentation_metrics
+from dcn_tasks.streams import Draws
+from dcn_tasks.training_metrics import all_metrics
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of problem.
+
+    data_names, label_names: arrays of a training batch, as the original splits them. test_names: inputs of the test graph.
+    output_names: of the training graph's outputs, in its order.
+    losses: those `metrics` that are losses. shown: those that a progress bar shows.
+    batch: (scene, configuration, draws) -> training batch. metrics: (outputs by name, batch) -> numbers by name.
+    """
+
+    name: str
+    data_names: tuple[str, ...]
+    label_names: tuple[str, ...]
+    test_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    losses: tuple[str, ...]
+    shown: tuple[str, ...]
+    batch: Callable[[Scene, Config, Draws], dict[str, np.ndarray]]
+    metrics: Callable[[Arrays, Arrays], dict[str, float]]
+
+    @property
+    def batch_names(self) -> tuple[str, ...]:
+        return self.data_names + self.label_names
+
+
+DETECTION = Task(
+    name="detection",
+    data_names=("data", "im_info", "gt_boxes"),
+    label_names=("label", "bbox_target", "bbox_weight"),
+    test_names=("data", "im_info"),
+    output_names=("rpn_cls_prob", "rpn_bbox_loss", "cls_prob", "bbox_loss", "label"),
+    losses=("RPNLogLoss", "RPNL1Loss", "RCNNLogLoss", "RCNNL1Loss"),
+    shown=("RPNLogLoss", "RPNL1Loss", "RCNNAcc", "RCNNLogLoss", "RCNNL1Loss"),
+    batch=lambda scene, cfg, draws: training_batch(scene.image, scene.gt_boxes, cfg, draws),
+    metrics=lambda outputs, batch: all_metrics(outputs, batch["label"]),
+)
+SEGMENTATION = Task(
+    name="segmentation",
+    data_names=("data",),
+    label_names=("label",),
+    test_names=("data",),
+    output_names=("softmax",),
+    losses=("FCNLogLoss",),
+    shown=("FCNLogLoss",),
+    batch=lambda scene, cfg, draws: segmentation_batch(scene.image, scene.labels, cfg, draws),
+    metrics=lambda outputs, batch: segmentation_metrics(outputs["softmax"], batch["label"]),
+)
+
+
+def task_of(cfg: Config) -> Task:
+    """The task of a configuration's network."""
+    return SEGMENTATION if NetworkSpec.from_config(cfg).family == "deeplab" else DETECTION
