@@ -8,7 +8,7 @@ import numpy as np
 
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
-from dcn_tasks.images import to_network_input
+from dcn_tasks.images import resize_scale, to_network_input
 from dcn_tasks.streams import Draws
 from dcn_tasks.training_metrics import EPSILON
 
@@ -82,6 +82,17 @@ def segmentation_metrics(prob: np.ndarray, label: np.ndarray) -> dict[str, float
 def label_map(prob: np.ndarray) -> np.ndarray:
     """[1, C, H, W] of scores or probabilities -> [H, W] uint8: the best class of every pixel, the lower of equal ones."""
     return prob[0].argmax(axis=0).astype(np.uint8)
+
+
+def image_labels(prob: np.ndarray, image: np.ndarray, cfg: Config) -> np.ndarray:
+    """The label map of a network's output [1, C, h, w] at the size of the image [H, W, 3], by the nearest pixel.
+
+    Source: the original's evaluation of Cityscapes; that of VOC shrinks the ground truth instead.
+    """
+    height, width = image.shape[:2]
+    scale = resize_scale(height, width, *cfg.SCALES[0])
+    labels = label_map(prob)[: round(height * scale), : round(width * scale)]  # without padding
+    return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
 def confusion(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:

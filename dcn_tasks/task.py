@@ -7,6 +7,7 @@ import numpy as np
 
 from dcn_tasks.batch import training_batch
 from dcn_tasks.config import Config
+from dcn_tasks.images import to_network_input
 from dcn_tasks.network import NetworkSpec
 from dcn_tasks.scenes import Scene
 from dcn_tasks.segmentation import segmentation_batch, segmentation_metrics
@@ -20,48 +21,60 @@ Arrays = Mapping[str, np.ndarray]
 class Task:
     """One kind of problem.
 
-    data_names, label_names: arrays of a training batch, as the original splits them. test_names: inputs of the test graph.
+    data_names, label_names: arrays of a training batch, as the original splits them.
     output_names: of the training graph's outputs, in its order.
     losses: those `metrics` that are losses. shown: those that a progress bar shows.
     batch: (scene, configuration, draws) -> training batch. metrics: (outputs by name, batch) -> numbers by name.
+    inputs: (image, configuration) -> inputs of the original's test graph.
     """
 
     name: str
     data_names: tuple[str, ...]
     label_names: tuple[str, ...]
-    test_names: tuple[str, ...]
     output_names: tuple[str, ...]
     losses: tuple[str, ...]
     shown: tuple[str, ...]
     batch: Callable[[Scene, Config, Draws], dict[str, np.ndarray]]
     metrics: Callable[[Arrays, Arrays], dict[str, float]]
+    inputs: Callable[[np.ndarray, Config], dict[str, np.ndarray]]
 
     @property
     def batch_names(self) -> tuple[str, ...]:
         return self.data_names + self.label_names
 
 
+def detection_inputs(image: np.ndarray, cfg: Config) -> dict[str, np.ndarray]:
+    data, im_info = to_network_input(image, cfg)
+    return {"data": data, "im_info": im_info}
+
+
+def segmentation_inputs(image: np.ndarray, cfg: Config) -> dict[str, np.ndarray]:
+    """softmax_label is asked for and never read: the original's test graph ends in a loss."""
+    data, _ = to_network_input(image, cfg)
+    return {"data": data, "softmax_label": np.zeros((1, 1, *data.shape[2:]), np.float32)}
+
+
 DETECTION = Task(
     name="detection",
     data_names=("data", "im_info", "gt_boxes"),
     label_names=("label", "bbox_target", "bbox_weight"),
-    test_names=("data", "im_info"),
     output_names=("rpn_cls_prob", "rpn_bbox_loss", "cls_prob", "bbox_loss", "label"),
     losses=("RPNLogLoss", "RPNL1Loss", "RCNNLogLoss", "RCNNL1Loss"),
     shown=("RPNLogLoss", "RPNL1Loss", "RCNNAcc", "RCNNLogLoss", "RCNNL1Loss"),
     batch=lambda scene, cfg, draws: training_batch(scene.image, scene.gt_boxes, cfg, draws),
     metrics=lambda outputs, batch: all_metrics(outputs, batch["label"]),
+    inputs=detection_inputs,
 )
 SEGMENTATION = Task(
     name="segmentation",
     data_names=("data",),
     label_names=("label",),
-    test_names=("data",),
     output_names=("softmax",),
     losses=("FCNLogLoss",),
     shown=("FCNLogLoss",),
     batch=lambda scene, cfg, draws: segmentation_batch(scene.image, scene.labels, cfg, draws),
     metrics=lambda outputs, batch: segmentation_metrics(outputs["softmax"], batch["label"]),
+    inputs=segmentation_inputs,
 )
 
 

@@ -10,12 +10,14 @@ from mxnet_ref.calibration import calibrated_init
 from mxnet_ref.checkpoint import detection_weights, load_checkpoint, save_checkpoint, with_test_copies
 from mxnet_ref.detect import Detector
 from mxnet_ref.init import fixed_parameters, init_params, learning_rate_multipliers
+from mxnet_ref.segment import Segmenter
 from mxnet_ref.trace import trace
 from mxnet_ref.training import scene_batches, train
 from mxnet_ref.versions import versions
 
 __all__ = [
     "Detector",
+    "Segmenter",
     "build_symbol",
     "calibrated_init",
     "detection_weights",

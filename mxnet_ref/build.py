@@ -29,7 +29,7 @@ def build_symbol(
         config: a name under configs/, a path to a YAML file, or a loaded configuration.
         is_train: with losses and targets (inputs data, im_info, gt_boxes, label, bbox_target, bbox_weight), or for
             detection (inputs data, im_info).
-        dtype: "float64" swaps SoftmaxActivation, which has no float64, for softmax(axis=1).
+        dtype: "float64" swaps SoftmaxActivation and Crop, which have no float64, for the same functions.
         overrides: configuration keys, GROUP__KEY for a key of a group.
     Returns: mx.sym.Symbol with automatic names counted from 0. Outputs in training: rpn_cls_prob, rpn_bbox_loss,
         cls_prob_reshape, bbox_loss_reshape, blockgrad0; in detection: rois, cls_prob_reshape, bbox_pred_reshape, and in
@@ -61,8 +61,8 @@ def deeplab(spec: NetworkSpec, cfg: Config, is_train: bool, dtype: str) -> mx.sy
     data = mx.sym.Variable("data")
     if is_train:
         label = mx.sym.Variable("label")
-        return deeplab_train(resnet(data, spec).res5, data, label, spec)
-    return deeplab_test(resnet(data, spec).res5, data, spec)
+        return deeplab_train(resnet(data, spec).res5, data, label, spec, dtype)
+    return deeplab_test(resnet(data, spec).res5, data, spec, dtype)
 
 
 FAMILIES = {"rfcn": rfcn, "deeplab": deeplab}

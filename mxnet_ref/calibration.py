@@ -14,6 +14,7 @@ from dcn_tasks.config import Config, load_config
 from dcn_tasks.images import to_network_input
 from dcn_tasks.network import NetworkSpec
 from dcn_tasks.proposals import propose
+from dcn_tasks.segmentation import label_map
 from dcn_tasks.streams import Draws
 from mxnet_ref.build import build_symbol
 from mxnet_ref.checkpoint import detection_weights, with_test_copies
@@ -41,7 +42,8 @@ def calibrated_init(
         min_detections: above 0.05, over 5 classes (or all, where there are fewer); None: 50, and 5 for networks narrower
             than the original's, where also 2 classes do.
     Returns: (arg, aux), float32; box weights normalised, as training leaves them.
-    Raises: RuntimeError when the network detects less, or when two of its proposals have the same score.
+    Raises: RuntimeError when the network detects less, or when two of its proposals have the same score; for DeepLab when
+        hardly a class wins.
     """
     cfg = load_config(config)
     arg, aux = init_params(cfg, seed=seed, pretrained=False)
@@ -49,6 +51,9 @@ def calibrated_init(
     data, im_info = to_network_input(image, cfg)
     inputs = {"data": data, "im_info": im_info}
     calibrate_backbone(cfg, arg, aux, inputs)
+    if NetworkSpec.from_config(cfg).family == "deeplab":
+        calibrate_label_scores(cfg, arg, aux, inputs)
+        return arg, aux
     calibrate_heads(cfg, arg, aux, inputs)
     full = cfg.network.BASE_WIDTH >= FULL_WIDTH
     min_classes = min(5, cfg.dataset.NUM_CLASSES - 1) if full else 2
@@ -101,6 +106,21 @@ def calibrate_heads(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> No
     scale_outputs(
         symbol, {"cls_score_reshape": LOGIT_STD, "ave_bbox_pred_rois": BOX_STD}, arg, aux, inputs, layers=layers
     )
+
+
+def calibrate_label_scores(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> None:
+    """DeepLab's class scores to a sane spread around 0, in place.
+
+    Raises: RuntimeError when fewer than 3 classes (or 2 of 2) win somewhere on the photograph.
+    """
+    symbol = build_symbol(cfg, False)
+    scale_outputs(symbol, {"fc6": 1.0}, arg, aux, inputs)
+    scale_outputs(symbol, {"score": LOGIT_STD}, arg, aux, inputs)
+    arg["score_bias"] -= outputs_of(symbol, ["score"], arg, aux, inputs)["score"].mean(axis=(0, 2, 3))
+    scores = outputs_of(symbol, ["croped_score"], arg, aux, inputs)["croped_score"]
+    winning = len(np.unique(label_map(scores)))
+    if winning < min(3, scores.shape[1]):
+        raise RuntimeError(f"calibrated_init: {winning} class wins on this image: choose another seed or image")
 
 
 def scale_outputs(

@@ -9,17 +9,20 @@ import numpy as np
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
+from dcn_tasks.network import NetworkSpec
 from mxnet_ref.executor import Arrays
 
 TEST_SUFFIX = "_test"
 
 
 def with_test_copies(arg: Mapping[str, np.ndarray], cfg: Config) -> Arrays:
-    """The parameters and, beside the normalised box regression, its un-normalised copies for testing.
+    """The parameters and, beside the normalised box regression where there is one, its un-normalised copies for testing.
 
     rfcn_bbox_weight_test = weight * std and rfcn_bbox_bias_test = bias * std + mean, each of the 4K stds and means
     repeated for the P*P bins of its map (original `core/callback.py`).
     """
+    if NetworkSpec.from_config(cfg).family == "deeplab":
+        return dict(arg)
     weight, bias = arg["rfcn_bbox_weight"], arg["rfcn_bbox_bias"]
     bins = cfg.network.POOLED_SIZE**2
     slots = weight.shape[0] // (4 * bins)

@@ -10,7 +10,7 @@ from mxnet_ref.notices import without_binding_notices
 from mxnet_ref.operators import raise_failure
 
 Arrays = dict[str, np.ndarray]
-INPUTS = ("data", "im_info", "gt_boxes", "label", "bbox_target", "bbox_weight")
+INPUTS = ("data", "im_info", "gt_boxes", "label", "bbox_target", "bbox_weight", "softmax_label")
 
 
 def bind(

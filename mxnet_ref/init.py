@@ -13,7 +13,7 @@ from mxnet_ref.build import build_symbol
 from mxnet_ref.checkpoint import checkpoint_path, load_checkpoint
 from mxnet_ref.executor import Arrays, parameter_shapes
 
-HEAD_PREFIXES = ("rpn_", "conv_new_", "rfcn_")
+HEAD_PREFIXES = ("rpn_", "conv_new_", "rfcn_", "fc6_", "score_", "upsampling_")
 OFFSET_PIECES = ("_offset_t_", "_offset_weight", "_offset_bias")  # zero at first: training starts from the regular grid
 
 
@@ -36,7 +36,9 @@ def init_params(config: str | Path | Config, *, seed: int = 0, pretrained: bool 
 
 def network_shapes(cfg: Config) -> tuple[dict, dict]:
     """Shapes of a configuration's parameters and auxiliary states; they don't depend on the image's size."""
-    return parameter_shapes(build_symbol(cfg, False), {"data": (1, 3, 128, 128), "im_info": (1, 3)})
+    inputs = {"data": (1, 3, 128, 128), "im_info": (1, 3)}
+    symbol = build_symbol(cfg, False)
+    return parameter_shapes(symbol, {name: inputs[name] for name in symbol.list_arguments() if name in inputs})
 
 
 def initial_value(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
@@ -45,6 +47,10 @@ def initial_value(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
         return np.zeros(shape, np.float32)
     if name.endswith("_gamma"):
         return np.ones(shape, np.float32)
+    if name == "upsampling_weight":
+        kernel = mx.nd.zeros(shape)
+        mx.init.Bilinear()(mx.init.InitDesc(name), kernel)
+        return kernel.asnumpy()
     std = 0.01 if name.startswith(HEAD_PREFIXES) else np.sqrt(2 / np.prod(shape[1:]))
     return normal(name, shape, seed) * np.float32(std)
 

@@ -10,6 +10,7 @@ from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from dcn_tasks.schedule import WarmupMultiFactor, steps_in_updates
 from dcn_tasks.streams import Draws
+from dcn_tasks.task import Task, task_of
 from mxnet_ref.build import build_symbol
 from mxnet_ref.executor import Arrays
 from mxnet_ref.init import fixed_parameters
@@ -17,9 +18,6 @@ from mxnet_ref.notices import without_binding_notices
 from mxnet_ref.operators import raise_failure, set_draws
 
 Batch = Mapping[str, np.ndarray]
-DATA_NAMES = ("data", "im_info", "gt_boxes")
-LABEL_NAMES = ("label", "bbox_target", "bbox_weight")
-OUTPUT_NAMES = ("rpn_cls_prob", "rpn_bbox_loss", "cls_prob", "bbox_loss", "label")
 MAX_BOUND = 64  # graphs kept bound: sizes of images times numbers of objects
 
 
@@ -67,14 +65,14 @@ class Trainer:
         momentum: Mapping[str, np.ndarray] | None = None,
     ):
         symbol = build_symbol(cfg, True)
-        names = symbol.list_arguments()
-        parameters = [name for name in names if name not in DATA_NAMES + LABEL_NAMES]
+        self.task = task = task_of(cfg)
+        parameters = [name for name in symbol.list_arguments() if name not in task.batch_names]
         check_parameters(parameters, symbol.list_auxiliary_states(), arg, aux)
         self.module = mx.mod.BucketingModule(
-            lambda shapes: (symbol, DATA_NAMES, LABEL_NAMES), default_bucket_key=shapes_of(first),
+            lambda shapes: (symbol, task.data_names, task.label_names), default_bucket_key=shapes_of(first, task),
             logger=logging.getLogger("mxnet_ref"), context=mx.cpu(), fixed_param_names=fixed_parameters(parameters, cfg),
         )  # fmt: skip
-        batch = data_batch(first)
+        batch = data_batch(first, task)
         with without_binding_notices():
             self.module.bind(batch.provide_data, batch.provide_label)
         self.module.init_params(
@@ -84,7 +82,7 @@ class Trainer:
         settings = {"momentum": cfg.TRAIN.momentum, "wd": cfg.TRAIN.wd, "rescale_grad": 1.0, "clip_gradient": None}
         settings |= {"learning_rate": schedule(1), "lr_scheduler": Schedule(schedule)}
         self.module.init_optimizer(kvstore=None, optimizer="sgd", optimizer_params=settings)
-        self.first, self.used = shapes_of(first), []
+        self.first, self.used = shapes_of(first, task), []
         self.updater = self.module._curr_module._updater
         self.index = {name: index for index, name in self.updater.optimizer.idx2name.items()}
         for name, value in (momentum or {}).items():
@@ -92,7 +90,7 @@ class Trainer:
             self.updater.states_synced[self.index[name]] = True
 
     def update(self, batch: Batch, draws: Draws) -> dict[str, np.ndarray]:
-        """Forward, backward and one optimiser step. Returns: the graph's outputs by OUTPUT_NAMES.
+        """Forward, backward and one optimiser step. Returns: the graph's outputs by the task's output_names.
 
         Raises: TrainingDiverged; the parameters are then those before this update.
         """
@@ -111,12 +109,13 @@ class Trainer:
         return outputs
 
     def forward(self, batch: Batch, draws: Draws) -> dict[str, np.ndarray]:
-        """The graph's outputs by OUTPUT_NAMES. Raises: ValueError when an operator refuses its input, or one is not finite."""
+        """The graph's outputs by the task's output_names. Raises: ValueError when an operator refuses its input, or one is not finite."""
         set_draws(draws)
-        given = data_batch(batch)
+        given = data_batch(batch, self.task)
         self.bind(given)
         self.module.forward(given, is_train=True)
-        outputs = {name: output.asnumpy() for name, output in zip(OUTPUT_NAMES, self.module.get_outputs(), strict=True)}
+        names = self.task.output_names
+        outputs = {name: output.asnumpy() for name, output in zip(names, self.module.get_outputs(), strict=True)}
         raise_failure()
         if bad := [name for name, value in outputs.items() if not np.isfinite(value).all()]:
             raise NotFinite(f"output {bad[0]} is not finite")
@@ -152,18 +151,18 @@ class Trainer:
         return {name: states[i].asnumpy() for name, i in self.index.items() if states.get(i) is not None}
 
 
-def shapes_of(batch: Batch) -> tuple[tuple[int, ...], ...]:
-    return tuple(batch[name].shape for name in (*DATA_NAMES, *LABEL_NAMES))
+def shapes_of(batch: Batch, task: Task) -> tuple[tuple[int, ...], ...]:
+    return tuple(batch[name].shape for name in task.batch_names)
 
 
-def data_batch(batch: Batch) -> mx.io.DataBatch:
+def data_batch(batch: Batch, task: Task) -> mx.io.DataBatch:
     """The arrays as MXNet takes them; the bucket is their shapes, since images and object counts differ."""
     return mx.io.DataBatch(
-        data=[mx.nd.array(batch[name]) for name in DATA_NAMES],
-        label=[mx.nd.array(batch[name]) for name in LABEL_NAMES],
-        bucket_key=shapes_of(batch),
-        provide_data=[mx.io.DataDesc(name, batch[name].shape) for name in DATA_NAMES],
-        provide_label=[mx.io.DataDesc(name, batch[name].shape) for name in LABEL_NAMES],
+        data=[mx.nd.array(batch[name]) for name in task.data_names],
+        label=[mx.nd.array(batch[name]) for name in task.label_names],
+        bucket_key=shapes_of(batch, task),
+        provide_data=[mx.io.DataDesc(name, batch[name].shape) for name in task.data_names],
+        provide_label=[mx.io.DataDesc(name, batch[name].shape) for name in task.label_names],
     )
 
 

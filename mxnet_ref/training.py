@@ -8,18 +8,16 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dcn_tasks.batch import training_batch
 from dcn_tasks.config import Config, load_config
 from dcn_tasks.errors import InputError
 from dcn_tasks.scenes import scene_source
 from dcn_tasks.streams import Draws
-from dcn_tasks.training_metrics import all_metrics
+from dcn_tasks.task import task_of
 from mxnet_ref.checkpoint import save_checkpoint, save_momentum
 from mxnet_ref.executor import Arrays
 from mxnet_ref.trainer import Batch, Trainer, schedule_of
 
 OnStep = Callable[[int, dict[str, float], Mapping[str, np.ndarray]], None]
-SHOWN = ("RPNLogLoss", "RPNL1Loss", "RCNNAcc", "RCNNLogLoss", "RCNNL1Loss")
 
 
 @dataclass
@@ -50,16 +48,17 @@ def train(
     """Run `steps` updates.
 
     Args:
-        batches: as dcn_tasks.batch.training_batch makes them; shapes may change from one to the next.
+        batches: as the task's `batch` makes them; shapes may change from one to the next.
         arg, aux: parameters to start from, normalised box weights. momentum: see Training; None: zeros.
         seed: update n, counted from 1, draws from Draws(seed, n) inside the operators.
         updates_per_epoch: for TRAIN.lr_step and checkpoints; None: all updates are one epoch.
         prefix: of checkpoints PREFIX-%04d.params and .states.params after every epoch and at the end; None: none.
-        on_step: called with (n, metrics, outputs by OUTPUT_NAMES) after each update.
+        on_step: called with (n, metrics, outputs by the task's output_names) after each update.
         progress: a bar with losses and remaining time on stderr.
     Raises: TrainingDiverged when a loss is not finite; InputError when parameters are missing or batches run out.
     """
     cfg = load_config(config)
+    of_task = task_of(cfg)
     epoch_length = updates_per_epoch or steps
     schedule = schedule_of(cfg, epoch_length)
     trainer: Trainer | None = None
@@ -70,10 +69,10 @@ def train(
             if trainer is None:
                 trainer = Trainer(cfg, batch, arg, aux, schedule, momentum)
             outputs = trainer.update(batch, Draws(seed, number))
-            result.metrics.append(all_metrics(outputs, batch["label"]))
+            result.metrics.append(of_task.metrics(outputs, batch))
             if on_step is not None:
                 on_step(number, result.metrics[-1], outputs)
-            display.update(task, advance=1, losses=summary(result.metrics))
+            display.update(task, advance=1, losses=summary(result.metrics, of_task.shown))
             if number % epoch_length == 0 or number == steps:
                 result.arg, result.aux = trainer.parameters()
                 result.momentum = trainer.momentum()
@@ -89,13 +88,13 @@ def train(
 def scene_batches(config: str | Path | Config, *, seed: int = 0) -> Iterator[Batch]:
     """Training batches of generated scenes, without end: update n, from 1, sees scene n - 1 with Draws(seed, n)."""
     cfg = load_config(config)
-    source = scene_source(cfg, "train", seed=seed)
+    source, of_task = scene_source(cfg, "train", seed=seed), task_of(cfg)
     number = 0
     while True:
         scene = source[number]
         number += 1
         if len(scene.boxes):
-            yield training_batch(scene.image, scene.gt_boxes, cfg, Draws(seed, number))
+            yield of_task.batch(scene, cfg, Draws(seed, number))
 
 
 def bar(shown: bool) -> Progress:
@@ -103,7 +102,7 @@ def bar(shown: bool) -> Progress:
     return Progress(*columns, TextColumn("{task.fields[losses]}"), console=Console(stderr=True, quiet=not shown))
 
 
-def summary(history: Sequence[Mapping[str, float]], window: int = 50) -> str:
+def summary(history: Sequence[Mapping[str, float]], shown: Sequence[str], window: int = 50) -> str:
     """Means of the last metrics, as the progress bar shows them."""
     last = history[-window:]
-    return "  ".join(f"{name} {sum(step[name] for step in last) / len(last):.3f}" for name in SHOWN)
+    return "  ".join(f"{name} {sum(step[name] for step in last) / len(last):.3f}" for name in shown)

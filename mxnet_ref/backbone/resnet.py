@@ -68,7 +68,13 @@ def bottleneck(
             y = middle_convolution(f"{name}_branch2b", y, spec, dialect, width=width, stage=stage)
         y = relu(f"{name}_branch2b_relu", batch_norm(f"bn{unit}_branch2b", y, spec))
         y = mx.sym.Convolution(
-            name=f"{name}_branch2c", data=y, num_filter=4 * width, pad=(0, 0), kernel=(1, 1), stride=(1, 1), no_bias=True
+            name=f"{name}_branch2c",
+            data=y,
+            num_filter=4 * width,
+            pad=(0, 0),
+            kernel=(1, 1),
+            stride=(1, 1),
+            no_bias=True,
         )
         return batch_norm(f"bn{unit}_branch2c", y, spec)
 
@@ -87,16 +93,21 @@ def written_dilation(dilation: int, dialect: Dialect, stage: int) -> dict[str, A
     return {"dilate": (dilation, dilation)} if written else {}
 
 
-def middle_convolution(
-    name: str, x: Symbol, spec: NetworkSpec, dialect: Dialect, *, width: int, stage: int
-) -> Symbol:
+def middle_convolution(name: str, x: Symbol, spec: NetworkSpec, dialect: Dialect, *, width: int, stage: int) -> Symbol:
     """The 3x3 convolution of a unit."""
     dilation = spec.res5_dilation if stage == 5 else 1
     more = written_dilation(dilation, dialect, stage)
     if dilation > 1 and dialect.cudnn_off:
         more["cudnn_off"] = True
     return mx.sym.Convolution(
-        name=name, data=x, num_filter=width, pad=(dilation, dilation), kernel=(3, 3), stride=(1, 1), no_bias=True, **more
+        name=name,
+        data=x,
+        num_filter=width,
+        pad=(dilation, dilation),
+        kernel=(3, 3),
+        stride=(1, 1),
+        no_bias=True,
+        **more,
     )
 
 

@@ -11,14 +11,14 @@ UPSAMPLING = 16  # the stride of the features
 CROP = 8  # image pixels: half a cell, by which the Deconvolution without padding is too large at every side
 
 
-def deeplab_train(feature: Symbol, data: Symbol, label: Symbol, spec: NetworkSpec) -> Symbol:
+def deeplab_train(feature: Symbol, data: Symbol, label: Symbol, spec: NetworkSpec, dtype: str) -> Symbol:
     """The training graph's output: softmax [1, C, H, W]; label [1, 1, H, W] holds classes, 255 is ignored."""
-    return softmax(scores(feature, data, spec), label=label)
+    return softmax(scores(feature, data, spec, dtype), label=label)
 
 
-def deeplab_test(feature: Symbol, data: Symbol, spec: NetworkSpec) -> Symbol:
+def deeplab_test(feature: Symbol, data: Symbol, spec: NetworkSpec, dtype: str) -> Symbol:
     """The test graph's output: softmax [1, C, H, W]. As in the original it is SoftmaxOutput with a label that nobody reads."""
-    return softmax(scores(feature, data, spec))
+    return softmax(scores(feature, data, spec, dtype))
 
 
 def softmax(data: Symbol, **label: Symbol) -> Symbol:
@@ -27,7 +27,7 @@ def softmax(data: Symbol, **label: Symbol) -> Symbol:
     )  # fmt: skip
 
 
-def scores(feature: Symbol, data: Symbol, spec: NetworkSpec) -> Symbol:
+def scores(feature: Symbol, data: Symbol, spec: NetworkSpec, dtype: str) -> Symbol:
     """croped_score (the original's spelling) [1, C, H, W]: logits at the size of `data`."""
     x = rated_convolution("fc6", feature, spec.head_width)
     x = mx.sym.Activation(name="relu_fc6", data=x, act_type="relu")
@@ -36,6 +36,8 @@ def scores(feature: Symbol, data: Symbol, spec: NetworkSpec) -> Symbol:
         name="upsampling", data=x, num_filter=spec.num_classes, kernel=(2 * UPSAMPLING, 2 * UPSAMPLING),
         stride=(UPSAMPLING, UPSAMPLING), num_group=spec.num_classes, no_bias=True, attr={"lr_mult": "0.0"}, workspace=WORKSPACE_MIB,
     )  # fmt: skip
+    if dtype == "float64":  # which Crop does not have
+        return mx.sym.Custom(data=x, like=data, offset=CROP, op_type="crop_like", name="croped_score")
     return mx.sym.Crop(x, data, offset=(CROP, CROP), name="croped_score")
 
 

@@ -9,7 +9,7 @@ from dcn_tasks.config import config_names, load_config
 from tests.convert.checkpoints import NARROW, made_up, narrow
 from weights_convert import node_map, nodes_without_counterpart, rules_for, to_torch
 
-NETWORKS = {name: name for name in config_names() if name.startswith(("rfcn/resnet", "demo/narrow"))}
+NETWORKS = {name: name for name in config_names() if name.startswith(("rfcn/resnet", "deeplab/", "demo/narrow"))}
 VARIANTS = {
     "class-aware boxes": {"CLASS_AGNOSTIC": False},
     "one deformable unit": {"network__DEFORM_CONV_UNITS": ["res4a"], "network__NUM_DEFORMABLE_GROUP": 1},
@@ -22,8 +22,12 @@ VARIANTS = {
 SPEC_LISTS = {
     "rfcn_train.txt": "rfcn/resnet_v1_101_voc0712_rfcn_end2end_ohem",
     "rfcn_dcn_train.txt": "rfcn/resnet_v1_101_voc0712_rfcn_dcn_end2end_ohem",
+    "dl_train.txt": "deeplab/deeplab_resnet_v1_101_cityscapes_segmentation_base",
+    "dl_dcn_train.txt": "deeplab/deeplab_resnet_v1_101_cityscapes_segmentation_dcn",
 }
-INPUTS = {"data", "im_info", "gt_boxes", "label", "bbox_target", "bbox_weight"}
+INPUTS = {"data", "im_info", "gt_boxes", "label", "bbox_target", "bbox_weight", "softmax_label"}
+
+INPUT_SHAPES = {"data": (1, 3, 64, 64), "im_info": (1, 3)}
 
 
 def build_on_meta(cfg):
@@ -122,7 +126,9 @@ def test_mxnet_side_is_the_graphs_arguments_and_nodes(name, is_train):
 def test_shapes_are_those_mxnet_infers(name):
     cfg = CONFIGS[name]
     symbol = symbol_of(cfg, False)
-    arg_shapes, _, aux_shapes = symbol.infer_shape_partial(data=(1, 3, 64, 64), im_info=(1, 3))
+    arg_shapes, _, aux_shapes = symbol.infer_shape_partial(
+        **{name: shape for name, shape in INPUT_SHAPES.items() if name in symbol.list_arguments()}
+    )
     inferred = dict(zip(symbol.list_arguments(), arg_shapes, strict=True))
     inferred |= dict(zip(symbol.list_auxiliary_states(), aux_shapes, strict=True))
     for entry in rules_for(cfg).entries.values():

@@ -8,6 +8,7 @@ from tolerances import SGD_STEP
 from dcn_tasks.errors import InputError
 from dcn_tasks.scenes import SceneSource
 from dcn_tasks.streams import Draws
+from dcn_tasks.task import DETECTION
 
 pytestmark = pytest.mark.mxnet
 # lr 0.01, then 0.1 from update 2 on, then 0.01 again after update 2: the momentum sees three rates
@@ -231,7 +232,7 @@ def test_graphs_for_many_shapes_take_turns_without_changing_the_result(cfg, monk
     order = [0, 1, 2, 1, 0, 2, 1]
     given = batches(cfg, 3)
     given = [given[index] for index in order]
-    assert len({module.shapes_of(batch) for batch in given}) == 3
+    assert len({module.shapes_of(batch, DETECTION) for batch in given}) == 3
     results, bound = [], []
     for limit in (64, 1):
         monkeypatch.setattr(module, "MAX_BOUND", limit)

@@ -21,6 +21,13 @@ ORIGINAL = [
     "rfcn/deform_conv_demo",
     "rfcn/deform_psroi_demo",
 ]
+DEEPLAB = [
+    "deeplab/deeplab_resnet_v1_101_cityscapes_segmentation_base",
+    "deeplab/deeplab_resnet_v1_101_cityscapes_segmentation_dcn",
+    "deeplab/deeplab_resnet_v1_101_voc12_segmentation_base",
+    "deeplab/deeplab_resnet_v1_101_voc12_segmentation_dcn",
+    "deeplab/deeplab_cityscapes_demo",
+]
 VOC = ORIGINAL[0]
 
 
@@ -32,6 +39,10 @@ def written(folder: Path, text: str, name: str = "mine.yaml") -> Path:
 
 def test_all_seven_rfcn_files_of_the_original_ship() -> None:
     assert set(ORIGINAL) <= set(config_names())
+
+
+def test_all_five_deeplab_files_of_the_original_ship() -> None:
+    assert set(DEEPLAB) <= set(config_names())
 
 
 @pytest.mark.parametrize("name", config_names())
@@ -51,6 +62,11 @@ def test_shipped_configuration_describes_a_network_and_survives_a_dump(name: str
         (ORIGINAL[0], "TRAIN.BATCH_ROIS", -1),
         (ORIGINAL[0], "TRAIN.RPN_POST_NMS_TOP_N", 300),
         (ORIGINAL[0], "TEST.max_per_image", 300),
+        (DEEPLAB[0], "TRAIN.lr_step", "40.336"),
+        (DEEPLAB[0], "TRAIN.CROP_HEIGHT", 768),
+        (DEEPLAB[1], "symbol", "resnet_v1_101_deeplab_dcn"),
+        (DEEPLAB[2], "TRAIN.ENABLE_CROP", False),
+        (DEEPLAB[3], "dataset.NUM_CLASSES", 21),
         (ORIGINAL[1], "symbol", "resnet_v1_101_rfcn_dcn"),
         (ORIGINAL[1], "TRAIN.model_prefix", "rfcn_voc"),
         (ORIGINAL[1], "expected.mAP@0.5", 82.3),

@@ -1,15 +1,21 @@
 """Whole networks."""
 
 from torch_port.models.build import build_network
+from torch_port.models.deeplab import DeepLab, SegmentationOutputs
 from torch_port.models.detect import Detector
 from torch_port.models.fold import fold_batch_norm
 from torch_port.models.replay import ReplayReport, recording, replaying
 from torch_port.models.rfcn import RFCN, TrainingOutputs
+from torch_port.models.segment import Segmentation, Segmenter
 
 __all__ = [
     "RFCN",
+    "DeepLab",
     "Detector",
     "ReplayReport",
+    "Segmentation",
+    "SegmentationOutputs",
+    "Segmenter",
     "TrainingOutputs",
     "build_network",
     "fold_batch_norm",

@@ -1,6 +1,9 @@
 """From a configuration to a network: the only place in torch_port.models that reads one."""
 
 import re
+from collections.abc import Callable
+
+from torch import nn
 
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
@@ -8,7 +11,8 @@ from dcn_tasks.network import NetworkSpec
 from torch_port.layers import ProposalLimits
 from torch_port.layers.proposal import Variant
 from torch_port.models.backbone import ResNet
-from torch_port.models.heads import RFCNHead, RPNHead
+from torch_port.models.deeplab import DeepLab
+from torch_port.models.heads import DeepLabHead, RFCNHead, RPNHead
 from torch_port.models.initial import initialise
 from torch_port.models.rfcn import RFCN, Losses
 from torch_port.models.sampling import HardRoISelector, ProposalTarget
@@ -16,27 +20,20 @@ from torch_port.models.sampling import HardRoISelector, ProposalTarget
 STAGES = (2, 3, 4, 5)
 
 
-def build_network(cfg: Config) -> RFCN:
+def build_network(cfg: Config) -> RFCN | DeepLab:
     """The network of a configuration, initialised as in the original, in float32 on the CPU, in training mode.
 
     Args:
         cfg: from dcn_tasks.config.load_config.
-    Raises: InputError for a family that is not built yet or a unit that the backbone does not have.
+    Raises: InputError for a unit that the backbone does not have.
     """
     spec = NetworkSpec.from_config(cfg)
-    if spec.family != "rfcn":
-        raise InputError(
-            f"build_network: expected an R-FCN configuration, got family {spec.family!r}: choose one of configs/rfcn"
-        )
-    backbone = ResNet(
-        spec.units,
-        base_width=spec.base_width,
-        deformable=deformable_units(spec),
-        offset_groups=spec.num_deformable_group,
-        stage5_dilation=spec.res5_dilation,
-        offset_dilation=spec.offset_dilation,
-        use_global_stats=spec.use_global_stats,
-    )
+    network = FAMILIES[spec.family](cfg, spec)
+    initialise(network)
+    return network
+
+
+def rfcn(cfg: Config, spec: NetworkSpec) -> RFCN:
     rpn = RPNHead(
         16 * spec.base_width,
         width=spec.rpn_width,
@@ -56,8 +53,8 @@ def build_network(cfg: Config) -> RFCN:
     )
     train = cfg.TRAIN
     rois_per_image = train.BATCH_ROIS_OHEM if train.ENABLE_OHEM else train.BATCH_ROIS
-    network = RFCN(
-        backbone,
+    return RFCN(
+        resnet(spec),
         rpn,
         head,
         train_limits=proposal_limits(cfg.TRAIN),
@@ -66,8 +63,30 @@ def build_network(cfg: Config) -> RFCN:
         hard_rois=HardRoISelector(rois_per_image) if train.ENABLE_OHEM else None,
         losses=Losses(rpn_batch_size=train.RPN_BATCH_SIZE, rois_per_image=rois_per_image),
     )
-    initialise(network)
-    return network
+
+
+def deeplab(cfg: Config, spec: NetworkSpec) -> DeepLab:
+    head = DeepLabHead(32 * spec.base_width, width=spec.head_width, num_classes=spec.num_classes)
+    return DeepLab(resnet(spec, offset_bias_lr_mult=OFFSET_BIAS_LR_MULT), head)
+
+
+FAMILIES: dict[str, Callable[[Config, NetworkSpec], RFCN | DeepLab]] = {"rfcn": rfcn, "deeplab": deeplab}
+OFFSET_BIAS_LR_MULT = 2.0  # of DeepLab's offset convolutions
+
+
+def resnet(spec: NetworkSpec, *, stage5_stride: int = 1, offset_bias_lr_mult: float = 1.0) -> ResNet:
+    """The backbone of a network; the arguments are the family's."""
+    return ResNet(
+        spec.units,
+        base_width=spec.base_width,
+        deformable=deformable_units(spec),
+        offset_groups=spec.num_deformable_group,
+        offset_bias_lr_mult=offset_bias_lr_mult,
+        stage5_stride=stage5_stride,
+        stage5_dilation=spec.res5_dilation,
+        offset_dilation=spec.offset_dilation,
+        use_global_stats=spec.use_global_stats,
+    )
 
 
 def deformable_units(spec: NetworkSpec) -> frozenset[tuple[int, int]]:
@@ -138,7 +157,7 @@ FIXED_PATTERNS = {
 }
 
 
-def fixed_parameters(network: RFCN, fixed: list[str] | tuple[str, ...]) -> list[str]:
+def fixed_parameters(network: nn.Module, fixed: list[str] | tuple[str, ...]) -> list[str]:
     """Paths of the parameters that `network.FIXED_PARAMS` holds still.
 
     Args:

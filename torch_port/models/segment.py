@@ -2,13 +2,12 @@
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 
 from dcn_tasks.config import Config
 from dcn_tasks.images import to_network_input
-from dcn_tasks.segmentation import label_map
+from dcn_tasks.segmentation import image_labels
 from torch_port.models.deeplab import DeepLab
 from torch_port.models.fold import fold_batch_norm
 
@@ -34,10 +33,8 @@ class Segmenter:
 
     def __call__(self, image: np.ndarray) -> Segmentation:
         """RGB uint8 [H, W, 3] -> its labels, enlarged by the nearest pixel as in the original's evaluation of Cityscapes."""
-        data, im_info = to_network_input(image, self.cfg)
+        data, _ = to_network_input(image, self.cfg)
         weight = self.network.head.fc6.weight
         with torch.inference_mode():
             prob = self.network(torch.as_tensor(data).to(weight)).float().cpu().numpy()
-        height, width = (round(side * float(im_info[0, 2])) for side in image.shape[:2])
-        labels = label_map(prob)[:height, :width]
-        return Segmentation(cv2.resize(labels, image.shape[1::-1], interpolation=cv2.INTER_NEAREST), prob)
+        return Segmentation(image_labels(prob, image, self.cfg), prob)

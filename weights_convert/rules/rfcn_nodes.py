@@ -1,24 +1,13 @@
 """R-FCN and deformable R-FCN: which PyTorch module computes each node of the original's graphs."""
 
+from weights_convert.rules.resnet_nodes import BACKBONE
 from weights_convert.rules.rule import NodeRule
 
 RESHAPE = "moves no value: PyTorch's module gives, or takes, the shape it needs"
 IN_LOSS = "a step inside the loss term {0}, which is one module in PyTorch"
 
 NODES: tuple[NodeRule, ...] = (
-    NodeRule("conv1", "backbone.stem.conv"),
-    NodeRule("bn_conv1", "backbone.stem.bn"),
-    NodeRule("conv1_relu", "backbone.stem.relu"),
-    NodeRule("pool1", "backbone.stem.pool"),
-    NodeRule("res{unit}_branch1", "backbone.stage{stage}.{i}.shortcut.conv", each="projection"),
-    NodeRule("bn{unit}_branch1", "backbone.stage{stage}.{i}.shortcut.bn", each="projection"),
-    NodeRule("res{unit}_branch2{letter}", "backbone.stage{stage}.{i}.conv{k}", each="convolution"),
-    NodeRule("bn{unit}_branch2{letter}", "backbone.stage{stage}.{i}.bn{k}", each="convolution"),
-    NodeRule("res{unit}_branch2a_relu", "backbone.stage{stage}.{i}.relu1", each="unit"),
-    NodeRule("res{unit}_branch2b_relu", "backbone.stage{stage}.{i}.relu2", each="unit"),
-    NodeRule("res{unit}_branch2b_offset", "backbone.stage{stage}.{i}.offset_conv", each="deformable_unit"),
-    NodeRule("res{unit}", "backbone.stage{stage}.{i}.add", each="unit"),
-    NodeRule("res{unit}_relu", "backbone.stage{stage}.{i}.relu3", each="unit"),
+    *BACKBONE,
     NodeRule("rpn_conv_3x3", "rpn.conv"),
     NodeRule("rpn_relu", "rpn.relu"),
     NodeRule("rpn_cls_score", "rpn.cls_score"),

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from dcn_tasks.network import NetworkSpec
-from weights_convert.rules.rfcn import DROPS, RULES
-from weights_convert.rules.rfcn_nodes import NODES
-from weights_convert.rules.rule import TEST_SUFFIX, Drop, Entry, expand
+from weights_convert.rules import deeplab, deeplab_nodes, rfcn, rfcn_nodes
+from weights_convert.rules.resnet import DROPS
+from weights_convert.rules.rule import TEST_SUFFIX, Drop, Entry, NodeRule, Rule, expand
 from weights_convert.rules.scopes import scopes_of
 
 RULES_VERSION = "1"
+RULES: dict[str, tuple[Rule, ...]] = {"rfcn": rfcn.RULES, "deeplab": deeplab.RULES}  # by family
+NODES: dict[str, tuple[NodeRule, ...]] = {"rfcn": rfcn_nodes.NODES, "deeplab": deeplab_nodes.NODES}
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,12 @@ def rules_for(cfg: Config) -> RuleSet:
 
 
 def rules_of(spec: NetworkSpec) -> RuleSet:
-    if spec.family != "rfcn":
-        raise InputError(f"rules_for: expected the family rfcn, got {spec.family!r}; no other family has rules yet")
+    if spec.family not in RULES:
+        raise InputError(f"rules_for: expected one of the families {', '.join(RULES)}, got {spec.family!r}")
     entries: dict[str, Entry] = {}
     tensors: set[str] = set()
     scopes = scopes_of(spec)
-    for rule in RULES:
+    for rule in RULES[spec.family]:
         for entry in expand(rule, scopes):
             if entry.mxnet in entries or entry.torch in tensors:
                 raise InputError(f"rules_for: two rules give {entry.mxnet} or {entry.torch}; mend the rule table")
@@ -120,12 +122,13 @@ def half_test_copies(found: Mapping[str, object], rules: RuleSet) -> list[tuple[
 
 def nodes_of(cfg: Config, is_train: bool) -> list[tuple[str, str | None, str]]:
     """(node, module path or None, reason if None) for every node of the graph, expanded."""
-    scopes = dict(scopes_of(NetworkSpec.from_config(cfg)))
+    spec = NetworkSpec.from_config(cfg)
+    scopes = dict(scopes_of(spec))
     scopes["hard_example_mining"] = scopes["network"] if cfg.TRAIN.ENABLE_OHEM else []
     phase = "train" if is_train else "test"
     return [
         (rule.node.format_map(b), rule.torch and rule.torch.format_map(b), rule.why)
-        for rule in NODES
+        for rule in NODES[spec.family]
         if rule.phase in ("both", phase)
         for b in scopes[rule.each]
     ]

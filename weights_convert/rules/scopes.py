@@ -6,6 +6,7 @@ from weights_convert.rules.rule import Binding, Scopes
 
 EXPANSION = 4  # a bottleneck's output channels over its width
 TAPS = 3 * 3
+UPSAMPLING_SIDE = 32  # of DeepLab's Deconvolution, which enlarges by 16
 BRANCHES = {1: ("a", 1), 2: ("b", 3), 3: ("c", 1)}  # convolution k of a unit: letter of branch2, side of its kernel
 
 
@@ -60,6 +61,8 @@ def head_binding(spec: NetworkSpec) -> Binding:
         "rpn_scores": 2 * spec.num_anchors,
         "rpn_boxes": 4 * spec.num_anchors,
         "head": spec.head_width,
+        "classes": spec.num_classes,
+        "upsampling": UPSAMPLING_SIDE,
         "cls_maps": bins * spec.num_classes,
         "bbox_maps": bins * 4 * spec.num_reg_classes,
         "cls_offset_maps": 2 * bins * spec.num_classes,

@@ -102,8 +102,9 @@ class ResNet(nn.Module):
         base_width: channels of the stem; stage s has width base_width * 2**(s - 2).
         deformable: (stage, 0-based unit index) of every deformable unit.
         offset_groups: G of the deformable units. offset_bias_lr_mult: of their offset convolutions; 2 in DeepLab.
-        stage5_stride: 1, or 2 in FPN. stage5_dilation: of stage 5's 3x3 convolutions, in pixels. offset_dilation: of its offset convolutions; None: the
-            same. The original's R-FCN and Faster R-CNN have 2 and 2, DeepLab and its demonstrations of offsets 2 and 1, FPN 1 and 1.
+        stage5_stride: 1, or 2 in FPN. stage5_dilation: of stage 5's 3x3 convolutions, in pixels.
+        offset_dilation: of its offset convolutions; None: the same. The original's R-FCN and Faster R-CNN have 2 and 2,
+            DeepLab and its demonstrations of offsets 2 and 1, FPN 1 and 1.
         use_global_stats: frozen batch normalisation.
     Source: the original's get_resnet_v1_conv4 and _conv5; `layers/*.txt` of the specification, node by node.
     """
