@@ -14,13 +14,16 @@ HARD = ("labels", "bbox_weights")
 Load = Callable[[str], np.ndarray]
 
 
-def decisions_of(segments: Sequence[Segment], load: Load, *, exact: bool) -> dict[str, np.ndarray]:
+def decisions_of(
+    segments: Sequence[Segment], load: Load, *, exact: bool, offsets: str = "offset"
+) -> dict[str, np.ndarray]:
     """Every decision of a recorded run, by name.
 
     Args:
         load: entry key -> recorded array of that run.
         exact: the run was float32 and a float64 network will replay it: offsets are adjusted so that float64 arithmetic
             lands on the very positions, and so in the very cells, of the float32 run.
+        offsets: "offset" replays every offset, "cells" only those that lead into another bilinear cell.
     """
     decisions: dict[str, np.ndarray] = {}
     for segment in segments:
@@ -31,9 +34,9 @@ def decisions_of(segments: Sequence[Segment], load: Load, *, exact: bool) -> dic
             decisions[path] = taken_pixels(load(segment.inputs[0]), segment)
         elif segment.op == "_contrib_DeformableConvolution":
             offset = load(segment.inputs[1])
-            decisions[f"{path}:offset"] = exact_offset(segment, offset) if exact else offset
+            decisions[f"{path}:{offsets}"] = exact_offset(segment, offset) if exact else offset
         elif segment.op == "_contrib_DeformablePSROIPooling" and len(segment.inputs) == 3:
-            decisions[f"{path}:offset"] = load(segment.inputs[2])
+            decisions[f"{path}:{offsets}"] = load(segment.inputs[2])
         elif segment.op == "Custom":
             kind = segment.attrs["op_type"]
             parts = {"proposal_target": SAMPLES, "BoxAnnotatorOHEM": HARD}.get(kind)

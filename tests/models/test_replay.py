@@ -75,6 +75,41 @@ def test_offsets_take_the_recorded_value_and_pass_the_gradient_to_the_networks_o
     assert report.rows() == [("conv:offset", own.numel(), own.numel())]  # 0.25 and 1.5 lie in neighbouring cells
 
 
+def test_cells_replace_only_offsets_that_lead_into_another_cell():
+    """Own offsets 0.25; recorded 0.5 (same cell) for y, 1.5 (the next cell) for x."""
+    torch.manual_seed(0)
+    network = nn.ModuleDict({"conv": DeformConv2d(2, 2, 3, padding=1)}).double()
+    x = torch.randn(1, 2, 5, 5, dtype=torch.float64)
+    own = torch.full((1, 18, 5, 5), 0.25, dtype=torch.float64, requires_grad=True)
+    recorded, mixed = own.detach().clone(), own.detach().clone()
+    recorded[:, 0::2], recorded[:, 1::2], mixed[:, 1::2] = 0.5, 1.5, 1.5
+    with replaying(network, {"conv:cells": recorded.numpy()}) as report:
+        found = network["conv"](x, own)
+    assert torch.equal(found, network["conv"](x, mixed))
+    assert torch.autograd.grad(found.sum(), own)[0].abs().max() > 0
+    assert report.rows() == [("conv:cells", own.numel() // 2, own.numel())]
+
+
+def test_cells_of_parts_follow_their_samples():
+    """Part (0, 0) moved by 2 px in x: its samples alone leave their cells, and its offset alone is replaced."""
+    torch.manual_seed(0)
+    pool = DeformPSRoIPool(
+        spatial_scale=1.0, output_dim=1, group_size=1, pooled_size=2, part_size=2, sample_per_part=2, trans_std=0.1
+    )
+    network = nn.ModuleDict({"pool": pool}).double()
+    x = torch.randn(1, 1, 24, 24, dtype=torch.float64)
+    rois = torch.tensor([[0, 2.0, 2, 17, 17]], dtype=torch.float64)
+    own = torch.full((1, 2, 2, 2), 0.01, dtype=torch.float64)
+    recorded = torch.full_like(own, 0.012)
+    recorded[0, 0, 0, 0] = 1.25  # trans_std 0.1 x 16 px
+    mixed = own.clone()
+    mixed[0, 0, 0, 0] = 1.25
+    with replaying(network, {"pool:cells": recorded.numpy()}) as report:
+        found = network["pool"](x, rois, own)
+    assert torch.equal(found, network["pool"](x, rois, mixed))
+    assert report.rows()[0][1] == 2  # the two sample columns of that bin
+
+
 def test_offsets_in_the_same_cell_are_no_other_decision():
     network = nn.ModuleDict({"conv": DeformConv2d(1, 1, 3)})
     own = torch.full((1, 18, 3, 3), 0.25)

@@ -14,6 +14,8 @@ A decision is named by the path of the module that takes it, with `:part` where 
     PATH:labels :bbox_weights           of a HardRoISelector; both
     PATH:offset                         of a DeformConv2d or DeformPSRoIPool: its offsets; their value is the recorded
                                         one, their gradient flows to the network's own
+    PATH:cells                          of the same, instead: offsets too, but they count only where the network's own
+                                        lead into another bilinear cell; everywhere else the own ones stay
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -75,6 +77,8 @@ class Replay:
         )
 
     def check(self, expected: tuple[str, ...]) -> None:
+        if expected == OFFSET_PARTS and set(self.parts) == {"cells"}:
+            return
         if set(self.parts) != set(expected):
             names = [self.name(part) for part in expected]
             got = [self.name(part) for part in self.parts]
@@ -131,19 +135,40 @@ class Replay:
 
     def conv_offset(self, module: DeformConv2d, args: tuple) -> tuple:
         input, offset, *others = args
-        recorded = self.recorded("offset", offset)
-        own_cells, recorded_cells = (conv_positions(module, each).floor() for each in (offset.detach(), recorded))
-        self.report.count(self.name("offset"), own_cells != recorded_cells)
-        return (input, recorded + (offset - offset.detach()), *others)
+        part, recorded = self.recorded_offset(offset)
+        own, other = (conv_positions(module, each).floor() for each in (offset.detach(), recorded))
+        self.report.count(self.name(part), own != other)
+        return (input, replayed_offset(part, offset, recorded, (own != other).view_as(offset)), *others)
 
     def pool_offset(self, module: DeformPSRoIPool, args: tuple) -> tuple:
         input, rois, offset = args
-        recorded = self.recorded("offset", offset)
-        own_cells, recorded_cells = (pool_positions(module, rois, each).floor() for each in (offset.detach(), recorded))
-        self.report.count(self.name("offset"), own_cells != recorded_cells)
-        return (input, rois, recorded + (offset - offset.detach()))
+        part, recorded = self.recorded_offset(offset)
+        own, other = (pool_positions(module, rois, each).floor() for each in (offset.detach(), recorded))
+        self.report.count(self.name(part), own != other)
+        return (input, rois, replayed_offset(part, offset, recorded, moved_parts(module, own != other, offset)))
+
+    def recorded_offset(self, offset: Tensor) -> tuple[str, Tensor]:
+        """The part that was given ("offset" or "cells") and its values."""
+        part = next(iter(self.parts))
+        return part, self.recorded(part, offset)
 
 
+def replayed_offset(part: str, own: Tensor, recorded: Tensor, differs: Tensor) -> Tensor:
+    """The recorded value, everywhere ("offset") or where the cell differs ("cells"), with the gradient of `own`."""
+    if part == "cells":
+        recorded = torch.where(differs, recorded, own.detach())
+    return recorded + (own - own.detach())
+
+
+def moved_parts(module: DeformPSRoIPool, differs: Tensor, offset: Tensor) -> Tensor:
+    """differs: [2, R, classes, P, P, S] per sample -> bool like offset: whether any sample of the part differs."""
+    pooled, part = (module.arguments[name] for name in ("pooled_size", "part_size"))
+    part_of_bin = torch.nn.functional.one_hot((torch.arange(pooled) * part) // pooled, part).to(offset)  # [P, part]
+    per_part = part_of_bin.mT @ differs.any(dim=-1).to(offset) @ part_of_bin  # [2, R, classes, part, part]
+    return (per_part > 0).permute(1, 2, 0, 3, 4).reshape(offset.shape)
+
+
+OFFSET_PARTS = ("offset",)
 SAMPLE_PARTS = ("rois", "labels", "bbox_targets", "bbox_weights")
 # module type -> (parts of its decision, method of Replay, whether it runs before the module)
 KINDS: dict[type[nn.Module], tuple[tuple[str, ...], str, bool]] = {
@@ -152,8 +177,8 @@ KINDS: dict[type[nn.Module], tuple[tuple[str, ...], str, bool]] = {
     Proposal: (("",), "proposal", False),
     ProposalTarget: (SAMPLE_PARTS, "proposal_target", False),
     HardRoISelector: (("labels", "bbox_weights"), "hard_rois", False),
-    DeformConv2d: (("offset",), "conv_offset", True),
-    DeformPSRoIPool: (("offset",), "pool_offset", True),
+    DeformConv2d: (OFFSET_PARTS, "conv_offset", True),
+    DeformPSRoIPool: (OFFSET_PARTS, "pool_offset", True),
 }
 
 
