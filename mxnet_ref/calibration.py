@@ -13,7 +13,7 @@ import numpy as np
 from dcn_tasks.config import Config, load_config
 from dcn_tasks.images import to_network_input
 from dcn_tasks.network import NetworkSpec
-from dcn_tasks.proposals import propose
+from dcn_tasks.proposals import Proposals, propose
 from dcn_tasks.segmentation import label_map
 from dcn_tasks.streams import Draws
 from mxnet_ref.build import build_symbol
@@ -28,6 +28,9 @@ BOX_STD = 0.5  # normalised box regression of the RoIs
 OFFSET_STD_PX = 1.5  # offsets of deformable convolutions, feature pixels
 PART_OFFSET_STD = 1.0  # offsets of RoI parts, before trans_std = 0.1: a tenth of the RoI
 FULL_WIDTH = 64  # BASE_WIDTH from which enough detections are expected
+BRANCH_SCALE = (0.05, 0.15)  # of a residual branch beside its shortcut: larger ones amplify rounding from unit to unit
+SPREADS = 1 + np.arange(-16, 17) / 1024  # of the RPN's outputs that are tried, over the wanted one
+CLEAR_GAP = 3 * 2.0**-24  # between two scores below 1: a rounding apart is a tie
 
 
 def calibrated_init(
@@ -35,7 +38,9 @@ def calibrated_init(
 ) -> tuple[Arrays, Arrays]:
     """Random parameters with sane statistics on a photograph.
 
-    Normalisations get the statistics of their own input, class logits std 2, offsets std 1.5 feature pixels.
+    Normalisations get the statistics of their own input, class logits std 2, offsets std 1.5 feature pixels. Residual
+    branches stay small beside their shortcuts and RoI sides away from half pixels, where pooling rounds: so that a rounding
+    stays one, and two implementations that each decide alone find the same boxes.
 
     Args:
         image: RGB uint8 [H, W, 3].
@@ -68,7 +73,7 @@ def randomise(arg: Arrays, seed: int) -> None:
     """Scales and shifts away from ones and zeros, offset weights away from zeros, in place."""
     for name, value in arg.items():
         if name.endswith("_gamma"):
-            low, high = (0.2, 0.5) if name.endswith("branch2c_gamma") else (0.7, 1.3)  # sums of many units stay small
+            low, high = BRANCH_SCALE if name.endswith("branch2c_gamma") else (0.7, 1.3)
             value[:] = Draws(seed).generator(f"calibrate/{name}").uniform(low, high, value.shape)
         elif name.endswith("_beta"):
             value[:] = 0.1 * normal(name, value.shape, seed)
@@ -99,13 +104,23 @@ def calibrate_heads(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> No
     symbol = build_symbol(cfg, False)
     scale_outputs(symbol, {"conv_new_1": 1.0, "rpn_conv_3x3": 1.0}, arg, aux, inputs)
     scale_outputs(symbol, {"rpn_cls_score": LOGIT_STD, "rpn_bbox_pred": DELTA_STD}, arg, aux, inputs)
+    settle_proposals(cfg, arg, aux, inputs)
     if NetworkSpec.from_config(cfg).deform_roi_pooling:
         layers = {"rfcn_cls_offset": "rfcn_cls_offset_t", "rfcn_bbox_offset": "rfcn_bbox_offset_t"}
         scale_outputs(symbol, dict.fromkeys(layers, PART_OFFSET_STD), arg, aux, inputs, layers=layers)
-    layers = {"cls_score_reshape": "rfcn_cls", "ave_bbox_pred_rois": "rfcn_bbox"}
-    scale_outputs(
-        symbol, {"cls_score_reshape": LOGIT_STD, "ave_bbox_pred_rois": BOX_STD}, arg, aux, inputs, layers=layers
-    )
+    scale_outputs(symbol, {"ave_bbox_pred_rois": BOX_STD}, arg, aux, inputs, layers={"ave_bbox_pred_rois": "rfcn_bbox"})
+    spread_classes(symbol, arg, aux, inputs)
+
+
+def spread_classes(symbol: mx.sym.Symbol, arg: Arrays, aux: Arrays, inputs: Arrays) -> None:
+    """Class logits to mean 0 each, so that none is everywhere the likeliest, and std 2 over RoIs and classes, in place."""
+    scores = outputs_of(symbol, ["cls_score_reshape"], arg, aux, inputs)["cls_score_reshape"]
+    scores = scores.reshape(-1, scores.shape[-1])
+    mean = scores.mean(axis=0)
+    factor = LOGIT_STD / (scores - mean).std()
+    arg["rfcn_cls_weight"] *= np.float32(factor)
+    of_bins = arg["rfcn_cls_bias"].reshape(len(mean), -1)  # [classes, bins], a view
+    of_bins[:] = factor * (of_bins - mean[:, None])
 
 
 def calibrate_label_scores(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> None:
@@ -155,16 +170,41 @@ def check_detections(
         )
 
 
-def check_proposals(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> None:
-    """Raises: RuntimeError when two proposals have the same score: their order would be luck."""
+def settle_proposals(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> None:
+    """Scales the RPN's outputs by up to 2 %, to where no proposals tie and RoI sides are farthest from half pixels."""
+    logits, deltas = outputs_of(build_symbol(cfg, False), ["rpn_cls_score", "rpn_bbox_pred"], arg, aux, inputs).values()
+    background, foreground = np.split(logits[0].astype(np.float64), 2)
+    margins = {}
+    for spread in SPREADS:
+        scores = 1 / (1 + np.exp(spread * (background - foreground)))
+        found = proposals(cfg, scores.astype(np.float32), spread * deltas[0], inputs["im_info"][0])
+        gap = np.diff(np.sort(found.scores[: found.num_valid, 0])).min(initial=1)
+        margins[spread] = (min(gap, CLEAR_GAP), half_pixel_distance(found.rois[:, 1:]))
+    spread = max(margins, key=margins.__getitem__)
+    for name in ("rpn_cls_score_weight", "rpn_bbox_pred_weight"):
+        arg[name] *= np.float32(spread)
+
+
+def half_pixel_distance(boxes: np.ndarray) -> float:
+    """Smallest distance of a coordinate from k + 1/2, in its unit."""
+    return float(np.abs(boxes - np.floor(boxes) - 0.5).min())
+
+
+def proposals(cfg: Config, fg_scores: np.ndarray, bbox_deltas: np.ndarray, im_info: np.ndarray) -> Proposals:
+    """Test-time proposals of a network's RPN. Args: fg_scores [A, H, W]; bbox_deltas [4A, H, W]."""
     spec, test = NetworkSpec.from_config(cfg), cfg.TEST
-    names = ["rpn_cls_prob_reshape", "rpn_bbox_pred"]
-    prob, deltas = outputs_of(build_symbol(cfg, False), names, arg, aux, inputs).values()
-    found = propose(
-        prob[0, spec.num_anchors :], deltas[0], inputs["im_info"][0], feature_stride=spec.feature_stride,
+    return propose(
+        fg_scores, bbox_deltas, im_info, feature_stride=spec.feature_stride,
         scales=spec.anchor_scales, ratios=spec.anchor_ratios, pre_nms_top_n=test.RPN_PRE_NMS_TOP_N,
         post_nms_top_n=test.RPN_POST_NMS_TOP_N, nms_thresh=test.RPN_NMS_THRESH, min_size=test.RPN_MIN_SIZE, draws=Draws(0),
     )  # fmt: skip
+
+
+def check_proposals(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> None:
+    """Raises: RuntimeError when two proposals have the same score: their order would be luck."""
+    names = ["rpn_cls_prob_reshape", "rpn_bbox_pred"]
+    prob, deltas = outputs_of(build_symbol(cfg, False), names, arg, aux, inputs).values()
+    found = proposals(cfg, prob[0, len(prob[0]) // 2 :], deltas[0], inputs["im_info"][0])
     scores = found.scores[: found.num_valid, 0]
     if repeated := len(scores) - len(np.unique(scores)):
         raise RuntimeError(

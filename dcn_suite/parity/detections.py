@@ -9,7 +9,6 @@ from dcn_suite.parity.rows import HOLDS, RED, Row, counted_row, reported_row
 from dcn_tasks.config import Config
 from dcn_tasks.detections import Detections, detections
 
-CHECK = "detections"
 SHOWN = 0.05  # detections above this score have to be the same
 SCORE_TOLERANCE = 1e-4
 FULL_NET_DETECTIONS = 50
@@ -52,29 +51,46 @@ def unlike(mxnet: Detections, torch: Detections) -> tuple[int, float, int]:
 BOXES = f"boxes above {SHOWN} that one framework lacks (same class, IoU >= 0.999)"
 
 
-def detection_rows(mxnet: Detections, torch: Detections) -> Iterator[Row]:
-    """Equal sets above a score of 0.05, judged: PyTorch took MXNet's decisions."""
+def detection_rows(check: str, mxnet: Detections, torch: Detections, *, judged: bool = True) -> Iterator[Row]:
+    """Equal sets above a score of 0.05. judged: False reports what differs only."""
     unmatched, largest, common = unlike(mxnet, torch)
-    yield counted_row(CHECK, "detections", "boxes", BOXES, unmatched)
+    claim = f"largest difference of the {common} scores"
+    if not judged:
+        beside = " (not judged: MXNet's float32 does not find the boxes of its float64)"
+        yield reported_row(check, "detections", "boxes", BOXES + beside, 0, unmatched)
+        yield reported_row(check, "detections", "scores", claim + beside, 0.0, largest)
+        return
+    yield counted_row(check, "detections", "boxes", BOXES, unmatched)
     holds = largest <= SCORE_TOLERANCE
     yield Row(
-        CHECK, "detections", "scores", f"largest difference of the {common} scores", 0.0, largest, SCORE_TOLERANCE,
+        check, "detections", "scores", claim, 0.0, largest, SCORE_TOLERANCE,
         HOLDS if holds else RED, strain=largest / SCORE_TOLERANCE,
     )  # fmt: skip
 
 
-def free_detection_rows(check: str, mxnet: Detections, torch: Detections, mxnet64: Detections) -> Iterator[Row]:
-    """The same, each framework deciding alone; expected is how MXNet's float32 differs from its own float64.
+def is_well_posed(mxnet: Detections, mxnet64: Detections) -> bool:
+    """Whether float32 decides what a user sees: MXNet's own boxes and scores are those of its float64 run.
 
-    One RoI side at 320.5002 px in one run and at 320.4998 in another is rounded to another pixel, and its scores move by
-    hundredths: what differs here says how often that happened, not whose arithmetic is right.
+    Where they are not, a RoI side lies within rounding of a half pixel, or two boxes of the suppression's threshold:
+    correct implementations differ there, by hundredths in score.
     """
-    own, ours = unlike(mxnet64, mxnet), unlike(mxnet, torch)
-    beside = "; expected: MXNet's float32 against its own float64"
-    yield reported_row(check, "detections", "boxes", BOXES + beside, own[0], ours[0])
-    yield reported_row(
-        check, "detections", "scores", "largest difference of the common scores" + beside, own[1], ours[1]
-    )
+    unmatched, largest, _ = unlike(mxnet64, mxnet)
+    return not unmatched and largest <= SCORE_TOLERANCE
+
+
+def posed_rows(mxnet: Detections, mxnet64: Detections, *, calibrated: bool) -> Iterator[Row]:
+    """Calibrated weights have to make a network whose detections mean something in float32; a checkpoint is what it is."""
+    unmatched, largest, _ = unlike(mxnet64, mxnet)
+    claims = {
+        "boxes": ("boxes above 0.05 that MXNet's float32 or its float64 lacks", unmatched, 0),
+        "scores": ("MXNet's float32 scores against its float64", largest, SCORE_TOLERANCE),
+    }
+    for quantity, (claim, got, allowed) in claims.items():
+        if calibrated:
+            verdict, strain = (HOLDS, 0.0) if got <= allowed else (RED, float("inf"))
+            yield Row("network", "detections", quantity, claim, 0, got, allowed, verdict, strain=strain)
+        else:
+            yield reported_row("network", "detections", quantity, claim, 0, got)
 
 
 def fairness_rows(mxnet: Detections, proposal_scores: np.ndarray | None, *, full: bool) -> Iterator[Row]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from dcn_suite.parity.chained import KINDS
 from dcn_suite.parity.decisions import decisions_of, taken_pixels
-from dcn_suite.parity.detections import detection_rows, detections_of, fairness_rows, free_detection_rows
+from dcn_suite.parity.detections import detection_rows, detections_of, fairness_rows, is_well_posed, posed_rows
 from dcn_suite.parity.isolated import as_shape
 from dcn_suite.parity.judge import difference, largest
 from dcn_suite.parity.kinks import conv_positions
@@ -118,12 +118,16 @@ class FreeRun:
 
     def detection_rows(self) -> Iterator[Row]:
         self.found = {"MXNet": self.mxnet_found("float32"), "PyTorch": self.found_by(self.kept.__getitem__)}
-        yield from free_detection_rows(CHECK, *self.found.values(), self.mxnet_found("float64"))
+        mxnet64 = self.mxnet_found("float64")
+        yield from detection_rows(
+            "detections", *self.found.values(), judged=is_well_posed(self.found["MXNet"], mxnet64)
+        )
+        yield from posed_rows(self.found["MXNet"], mxnet64, calibrated=self.reference.about.get("calibrated", True))
         full = self.cfg.network.BASE_WIDTH >= FULL_WIDTH
         yield from fairness_rows(self.found["MXNet"], self.proposal_scores(), full=full)
 
     def replayed_rows(self, port: Port) -> Iterator[Row]:
-        """The judged detections: PyTorch's float32 test graph with MXNet's decisions."""
+        """Detections of PyTorch's float32 test graph with MXNet's decisions."""
         segments = list(self.by_module.values())
         outputs: dict[str, np.ndarray] = {}
 
@@ -133,7 +137,9 @@ class FreeRun:
 
         decisions = decisions_of(segments, self.theirs, exact=False)
         port.chain(self.reference.inputs("test"), segments, decisions=decisions, grad=False, sink=sink)
-        yield from detection_rows(self.mxnet_found("float32"), self.found_by(outputs.__getitem__))
+        yield from detection_rows(
+            "detections, replayed", self.mxnet_found("float32"), self.found_by(outputs.__getitem__)
+        )
 
     def proposal_scores(self) -> np.ndarray:
         """Scores of the distinct proposals in MXNet's run."""

@@ -105,7 +105,8 @@ def record(
     photo = photo_of(*size)
     draws = Draws(seed)
     set_draws(draws)
-    if parameters is None:
+    calibrating = parameters is None
+    if calibrating:
         step("weights with sane statistics")
         parameters = calibrated(cfg, photo, seed)
     kinds = ["train", "test"] if grad else ["test"]
@@ -114,6 +115,7 @@ def record(
         "name": name,
         "config": to_plain(cfg),
         "seed": seed,
+        "calibrated": calibrating,
         "size": list(size),
         "isolated": isolated,
         "grad": grad,

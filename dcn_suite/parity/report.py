@@ -17,9 +17,10 @@ EXPLAINED = {
     "isolated": "each node alone, fed what MXNet fed it; outputs and gradients",
     "chained": "end to end, PyTorch taking MXNet's decisions; activations and gradients",
     "free-running": "end to end, each framework deciding alone: how many decisions differ",
-    "detections": "the boxes a user sees, matched as sets; PyTorch taking MXNet's decisions",
+    "detections": "the boxes a user sees, each framework deciding alone, matched as sets",
+    "detections, replayed": "the same, PyTorch taking MXNet's decisions",
     "trajectory": "losses of the same training steps, step by step",
-    "network": "whether the network is a fair test: enough detections, no ties among the proposals",
+    "network": "whether the network is a fair test: enough detections, no ties, the same boxes in MXNet's float32 and float64",
 }
 STYLE = {HOLDS: "green", RED: "bold red", REPORTED: "dim"}
 

@@ -13,7 +13,7 @@ HOLDS, RED, REPORTED = "holds", "red", "reported"
 class Row:
     """One line: what | expected | got | tolerance | verdict.
 
-    check: isolated, chained, free-running, detections or trajectory. node: MXNet's name. quantity: output, d data, ...
+    check: isolated, chained, free-running, detections, network or trajectory. node: MXNet's name. quantity: output, d data, ...
     expected, got, tolerance: numbers, or words. verdict: holds, red, or reported (measured, not judged).
     strain: got over tolerance. depth: place of the node in the graph. measures: every number behind the verdict.
     """
