@@ -82,6 +82,15 @@ def draw_parts(image: np.ndarray, roi: np.ndarray, parts: np.ndarray, *, scale: 
     return np.asarray(canvas)
 
 
+def draw_labels(image: np.ndarray, labels: np.ndarray, *, weight: float = 0.55) -> np.ndarray:
+    """The image [H, W, 3] under the colours of a label map [h, w], enlarged to it by the nearest pixel; class 0 is grey."""
+    colours = np.array([(110, 110, 110), *(class_colour(index) for index in range(1, 256))], np.float32)
+    rows = np.arange(image.shape[0]) * labels.shape[0] // image.shape[0]
+    columns = np.arange(image.shape[1]) * labels.shape[1] // image.shape[1]
+    painted = colours[labels[rows[:, None], columns[None, :]]]
+    return np.round((1 - weight) * image + weight * painted).astype(np.uint8)
+
+
 def beside(*images: np.ndarray, titles: Sequence[str] = (), gap: int = 8) -> np.ndarray:
     """Images of one height side by side on white, each under its title."""
     head = 22 if titles else 0

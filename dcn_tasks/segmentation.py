@@ -26,8 +26,8 @@ def segmentation_batch(image: np.ndarray, labels: np.ndarray, cfg: Config, draws
     Raises: InputError for labels that do not fit the image or the classes, or a crop larger than the resized image.
     """
     check_labels(image, labels, cfg.dataset.NUM_CLASSES)
-    data, im_info = to_network_input(image, cfg)
-    scale = float(im_info[0, 2])
+    data, _ = to_network_input(image, cfg)
+    scale = resize_scale(*labels.shape, *cfg.SCALES[0])
     small = np.ascontiguousarray(labels, np.uint8)
     if scale != 1:
         small = cv2.resize(small, None, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)

@@ -29,8 +29,12 @@ FULL_WIDTH = 64  # network.BASE_WIDTH of the original's networks
 class FreeRun:
     """One free-running forward of the test graph in float32 against MXNet's recorded one, compared as it goes.
 
-    found: detections by framework.
+    found: detections by framework. outputs: modules whose output is kept. beyond_rois: modules that see RoIs, which may
+    differ, so that their outputs cannot be compared row by row.
     """
+
+    outputs: tuple[str, ...] = OUTPUTS
+    beyond_rois: tuple[str, ...] = ("head.", "rpn.proposal")
 
     def __init__(self, reference: Reference, segments: Sequence[Segment], cfg: Config):
         self.reference, self.cfg = reference, cfg
@@ -51,7 +55,17 @@ class FreeRun:
             reported_row(CHECK, kind, "decisions", f"of {total} decisions, differ between the frameworks", 0, differing)
             for kind, (differing, total) in self.differing.items()
         ]
-        return [*rows, *self.roi_rows(), *self.measured, *self.detection_rows()]
+        return [*rows, *self.measured, *self.result_rows()]
+
+    def result_rows(self) -> Iterator[Row]:
+        """What a user sees, and where it comes from."""
+        yield from self.roi_rows()
+        yield from self.detection_rows()
+
+    def card(self) -> tuple[str, str]:
+        """What a user sees, in one line at the head of the report."""
+        counts = ", ".join(str(len(found.above(0.05))) for found in self.found.values())
+        return "detections above 0.05 (MXNet, PyTorch)", counts
 
     def __call__(self, key: str, array: np.ndarray) -> None:
         segment = self.segments[key]
@@ -70,9 +84,9 @@ class FreeRun:
             conv = self.by_module[segment.module.replace("offset_conv", "conv2")]
             own, other = (np.floor(conv_positions(conv, each)[0]) for each in (array, theirs))
             self.count(conv.op, own != other)
-        if segment.module in OUTPUTS:
+        if segment.module in self.outputs:
             self.kept[segment.module] = array
-        elif not segment.module.startswith("head."):
+        if not segment.module.startswith(self.beyond_rois):
             self.measure(segment, key, array, theirs)
 
     def count(self, op: str, differs: np.ndarray) -> None:

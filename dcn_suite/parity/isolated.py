@@ -13,7 +13,10 @@ from dcn_suite.parity.rows import Row, counted_row, failed_row, judged_row
 from dcn_suite.parity.segments import Segment
 
 CHECK = "isolated"
-STOCK = ("Convolution",)  # library calls on both sides; kernels of our own are held to the error of each quantity
+STOCK = (
+    "Convolution",
+    "Deconvolution",
+)  # library calls on both sides; kernels of our own are held to the error of each quantity
 
 
 def isolated_rows(

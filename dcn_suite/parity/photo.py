@@ -31,3 +31,13 @@ def boxes_on(height: int, width: int, num_classes: int, seed: int, count: int = 
     boxes = np.concatenate([start, start + side - 1], axis=1).round()
     classes = 1 + np.arange(count) % (num_classes - 1)
     return np.concatenate([boxes, classes[:, None]], axis=1)
+
+
+def labels_on(height: int, width: int, num_classes: int, seed: int) -> np.ndarray:
+    """[height, width] uint8 labels in pixels of the photo: patches of all classes, a tenth of them without a class (255)."""
+    generator = np.random.default_rng(seed)
+    rows, columns = 6, 8
+    patches = generator.permutation(np.arange(rows * columns) % num_classes).reshape(rows, columns)
+    patches[generator.uniform(size=patches.shape) < 0.1] = 255
+    y, x = np.arange(height) * rows // height, np.arange(width) * columns // width
+    return patches[y[:, None], x[None, :]].astype(np.uint8)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dcn_suite.parity.segments import Segment
 from dcn_tasks.streams import Draws
-from torch_port.models import RFCN, replaying
+from torch_port.models import RFCN, DeepLab, replaying
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Sink = Callable[[str, np.ndarray], None]
@@ -26,7 +26,7 @@ class Port:
     coarsely as MXNet's (measured; it is not the port's to mend), and would drown what is looked for.
     """
 
-    network: RFCN
+    network: RFCN | DeepLab
     dtype: str
     is_train: bool
     draws: Draws
@@ -95,9 +95,18 @@ class Port:
             channels = 2 * self.network.rpn.num_anchors
             grouped = tensors[0]
             return module(grouped.reshape(grouped.shape[0], channels, -1, grouped.shape[-1])).reshape(grouped.shape)
+        if segment.op == "SoftmaxOutput" and not self.is_train:
+            return module(tensors[0])  # its label is not read
         if segment.op == "SoftmaxOutput" and tensors[0].dim() == 4:
-            return module(tensors[0].flatten(2), tensors[1])
+            return module(tensors[0].flatten(2), tensors[1].flatten(1))
         return module(*tensors)
+
+    def infer(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """The whole network's test forward."""
+        if isinstance(self.network, DeepLab):
+            self.network(self.tensor(inputs["data"]))
+        else:
+            self.network(self.tensor(inputs["data"]), self.tensor(inputs["im_info"]), self.draws)
 
     def chain(
         self,
@@ -123,7 +132,7 @@ class Port:
             if self.is_train:
                 loss = self.network.forward_train(inputs, self.draws).loss
             else:
-                self.network(self.tensor(inputs["data"]), self.tensor(inputs["im_info"]), self.draws)
+                self.infer(inputs)
             if not grad:
                 return {}, report
             self.network.zero_grad()

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from dcn_suite.parity.photo import boxes_on, photo_of
+from dcn_suite.parity.photo import boxes_on, labels_on, photo_of
 from dcn_suite.parity.reference import DTYPES, Arrays, NodeRun, Reference, head_gradients, pack, place_of, probes
 from dcn_suite.parity.segments import Segment, only_in_test, segments_of
 from dcn_tasks.batch import training_batch
 from dcn_tasks.config import Config, load_config, to_plain
-from dcn_tasks.images import to_network_input
 from dcn_tasks.recording import Recording, RecordingWriter
+from dcn_tasks.segmentation import segmentation_batch
 from dcn_tasks.streams import Draws
+from dcn_tasks.task import SEGMENTATION, task_of
 from weights_convert import node_map
 
 Step = Callable[[str], None]
@@ -92,7 +93,7 @@ def record(
     """Runs MXNet from end to end, and with `isolated` node by node, and writes it all down.
 
     Args:
-        cfg: of the R-FCN family. folder: of the recording. name: of the configuration. size: of the photo in the network, pixels.
+        folder: of the recording. name: of the configuration. size: of the photo in the network, pixels.
         grad: record the training graph with gradients too. seed: of weights, boxes and draws.
         isolated: False leaves single nodes to be run when they are asked for.
         parameters: arg:NAME, aux:NAME of a checkpoint; None: calibrated random ones.
@@ -119,6 +120,7 @@ def record(
         "size": list(size),
         "isolated": isolated,
         "grad": grad,
+        "test_inputs": list(task_of(cfg).inputs(photo, cfg)),
         "versions": mxnet_ref.versions(),
         "graphs": {kind: [asdict(node) for node in witnesses[kind]["float32"].nodes.values()] for kind in kinds},
     }
@@ -195,12 +197,15 @@ def calibrated(cfg: Config, photo: np.ndarray, seed: int) -> Arrays:
 
 
 def inputs_of(cfg: Config, photo: np.ndarray, seed: int, draws: Draws, kind: str) -> Arrays:
-    """What a graph is fed."""
+    """What a graph is fed; the whole photo, whatever the training crops."""
+    task, size = task_of(cfg), photo.shape[:2]
     if kind == "test":
-        data, im_info = to_network_input(photo, cfg)
-        return {"data": np.asarray(data, np.float32), "im_info": np.asarray(im_info, np.float32)}
-    boxes = boxes_on(*photo.shape[:2], cfg.dataset.NUM_CLASSES, seed)
-    batch = training_batch(photo, boxes, cfg, draws)
+        batch = task.inputs(photo, cfg)
+    elif task is SEGMENTATION:
+        whole = load_config(cfg, TRAIN__ENABLE_CROP=False)
+        batch = segmentation_batch(photo, labels_on(*size, cfg.dataset.NUM_CLASSES, seed), whole, draws)
+    else:
+        batch = training_batch(photo, boxes_on(*size, cfg.dataset.NUM_CLASSES, seed), cfg, draws)
     return {name: np.asarray(array, np.float32) for name, array in batch.items()}
 
 

@@ -27,7 +27,7 @@ from dcn_tasks.recording import Recording
 
 Arrays = dict[str, np.ndarray]
 DTYPES = ("float32", "float64")
-TEST_INPUTS = ("data", "im_info")
+TEST_INPUTS = ("data", "im_info")  # where a recording does not say
 
 
 @dataclass
@@ -107,7 +107,8 @@ class Reference:
     def inputs(self, kind: str) -> Arrays:
         if kind == "train":
             return self.group("train/inputs")
-        return {name: self.first("test/inputs/" + name, "train/inputs/" + name) for name in TEST_INPUTS}
+        names = self.about.get("test_inputs", TEST_INPUTS)
+        return {name: self.first("test/inputs/" + name, "train/inputs/" + name) for name in names}
 
     def first(self, *names: str) -> np.ndarray:
         """The first of these arrays that was recorded."""

@@ -14,6 +14,7 @@ import torch
 from dcn_suite.parity.chained import chained_rows
 from dcn_suite.parity.freerunning import FreeRun
 from dcn_suite.parity.isolated import isolated_rows
+from dcn_suite.parity.labels import LabelRun
 from dcn_suite.parity.port import Port
 from dcn_suite.parity.reference import Arrays, Reference
 from dcn_suite.parity.report import Result
@@ -24,11 +25,12 @@ from dcn_tasks.config import Config, load_config, to_plain
 from dcn_tasks.errors import InputError
 from dcn_tasks.recording import Recording
 from dcn_tasks.streams import Draws
-from torch_port.models import RFCN, build_network
+from dcn_tasks.task import SEGMENTATION, task_of
+from torch_port.models import RFCN, DeepLab, build_network
 from weights_convert import Params, WeightsFile, node_map, to_torch
 
 Step = Callable[[str], None]
-Spoil = Callable[[RFCN], None]
+Spoil = Callable[[RFCN | DeepLab], None]
 DRAWN = 0.3  # boxes above this score are drawn
 
 
@@ -76,7 +78,7 @@ def compare(
             *chained_rows(reference, make_port, segments, kind=kind, grad=settings.grad, scratch=scratch, step=step)
         )
     step("PyTorch float32, deciding alone")
-    free = FreeRun(reference, bench.segments("test")[0], cfg)
+    free = free_run(reference, bench.segments("test")[0], cfg)
     with failures(table, "free-running"):
         table.add(*free.run(bench.port("test", "float32", onednn=True)))
     step("PyTorch float32, MXNet's decisions, detections")
@@ -93,6 +95,12 @@ def compare(
         "versions": {**reference.about["versions"], **versions()},
     }
     return Result(table, facts, cards(table, segments, free), *pictures(reference, free, cfg))
+
+
+def free_run(reference: Reference, segments: list[Segment], cfg: Config) -> FreeRun | LabelRun:
+    """The comparison of what a user sees: boxes or label maps."""
+    kind = LabelRun if task_of(cfg) is SEGMENTATION else FreeRun
+    return kind(reference, segments, cfg)
 
 
 def add_isolated(table: Table, bench: "Bench", kind: str, segments: list[Segment], step: Step) -> None:
@@ -114,8 +122,10 @@ def failures(table: Table, check: str) -> Iterator[None]:
         table.add(failed_row(check, "the whole network", str(error)))
 
 
-def pictures(reference: Reference, free: FreeRun, cfg: Config) -> tuple[list[str], str]:
-    """The photo with each framework's boxes, and the sentence above it."""
+def pictures(reference: Reference, free: FreeRun | LabelRun, cfg: Config) -> tuple[list[str], str]:
+    """The photo with each framework's boxes or labels, and the sentence above it."""
+    if isinstance(free, LabelRun):
+        return free.pictures()
     if len(free.found) < 2:
         return [], ""
     names = ["background", *(cfg.dataset.CLASS_NAMES or [str(index) for index in range(1, cfg.dataset.NUM_CLASSES)])]
@@ -168,7 +178,7 @@ def orphan_row(node: Node) -> Row:
     return Row("isolated", node.name, "counterpart", claim, 1, 0, 0, RED, strain=float("inf"))
 
 
-def cards(table: Table, segments: list[Segment], free: FreeRun) -> list[tuple[str, str]]:
+def cards(table: Table, segments: list[Segment], free: FreeRun | LabelRun) -> list[tuple[str, str]]:
     """The numbers at the head of the page."""
     functions = [
         row.measures["function_error"] / row.measures["scale"]
@@ -181,10 +191,7 @@ def cards(table: Table, segments: list[Segment], free: FreeRun) -> list[tuple[st
         ("rows judged", str(len(table.judged))),
         ("worst float64 disagreement, of scale", number(max(functions, default=0.0))),
         ("worst row, of its tolerance", share(max(ratios, default=0.0))),
-        (
-            "detections above 0.05 (MXNet, PyTorch)",
-            ", ".join(str(len(found.above(0.05))) for found in free.found.values()),
-        ),
+        free.card(),
     ]
 
 

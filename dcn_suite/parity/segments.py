@@ -16,6 +16,7 @@ DIFFERENTIABLE = {
     "_contrib_DeformablePSROIPooling": (0, 2),
     "_contrib_PSROIPooling": (0,),
     "SoftmaxOutput": (0,),
+    "Crop": (0,),
     "Custom": (),
 }
 TORCH_NAME = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}

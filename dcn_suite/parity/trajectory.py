@@ -26,14 +26,13 @@ from dcn_suite.parity.run import Settings, params_of, versions
 from dcn_suite.parity.segments import Segment, segments_of
 from dcn_tasks.config import Config, load_config
 from dcn_tasks.streams import Draws
-from dcn_tasks.training_metrics import all_metrics
+from dcn_tasks.task import Task, task_of
 from torch_port.models import build_network, replaying
 from torch_port.models.replay import ReplayReport
 from torch_port.training import Training, training_for
 from weights_convert import node_map, to_torch
 
 CHECK = "trajectory"
-LOSSES = ("RPNLogLoss", "RPNL1Loss", "RCNNLogLoss", "RCNNL1Loss")
 LOSS_TOLERANCE = 1e-4  # relative: float32 rounding of a forward pass, grown over twenty updates
 DECISIONS_PARTED = (
     1e-4  # share of an update's decisions that a rounding may turn; a handful of 600 000 in the narrow nets
@@ -89,7 +88,7 @@ def mxnet_updates(cfg: Config, start: Start, steps: int, seed: int) -> Iterator[
 
     symbol = mxnet_ref.build_symbol(cfg, True)
     keys = {key for segment in start.deciding for key in (*segment.inputs, *segment.outputs)}
-    trainer = None
+    trainer, task = None, task_of(cfg)
     for number_, batch in zip(range(1, steps + 1), mxnet_ref.scene_batches(cfg, seed=seed), strict=False):
         trainer = trainer or Trainer(cfg, batch, start.arg, start.aux, schedule_of(cfg, steps))
         draws = Draws(seed, number_)
@@ -102,8 +101,8 @@ def mxnet_updates(cfg: Config, start: Start, steps: int, seed: int) -> Iterator[
 
         Witness(symbol, *trainer.parameters(), "float32").chain(batch, is_train=True, grad=False, sink=keep)
         outputs = trainer.update(batch, draws)
-        metrics = all_metrics(outputs, batch["label"])
-        yield Update(number_, batch, entries, {name: metrics[name] for name in LOSSES})
+        metrics = task.metrics(outputs, batch)
+        yield Update(number_, batch, entries, {name: metrics[name] for name in task.losses})
 
 
 def torch_training(cfg: Config, start: Start, steps: int, settings: Settings) -> Training:
@@ -126,22 +125,22 @@ def run_trajectory(
     """
     began = time.monotonic()
     cfg = load_config(config)
-    seed = settings.seed
+    seed, task = settings.seed, task_of(cfg)
     start = starting_point(cfg, seed)
     replayed, free = (torch_training(cfg, start, steps, settings) for _ in range(2))
     table = Table()
-    alone = FreeRunning(free, start.selecting)
+    alone = FreeRunning(free, start.selecting, task)
     for update in mxnet_updates(cfg, start, steps, seed):
         step(f"update {update.number} of {steps}")
         decisions = decisions_of(start.deciding, update.entries.__getitem__, exact=False, offsets="cells")
         with replaying(replayed.network, decisions) as report:
             done = replayed.step(update.batch, Draws(seed, update.number))
-        losses = all_metrics(done.outputs.arrays(), update.batch["label"])
-        table.add(*(loss_row(update.number, name, update.losses[name], losses[name]) for name in LOSSES))
+        losses = task.metrics(done.outputs.arrays(), update.batch)
+        table.add(*(loss_row(update.number, name, update.losses[name], losses[name]) for name in task.losses))
         table.add(decisions_row(update.number, report))
         alone.follow(update, Draws(seed, update.number))
     table.add(*alone.rows(steps))
-    worst = max((row.strain for row in table.judged if row.quantity in LOSSES), default=0.0) * LOSS_TOLERANCE
+    worst = max((row.strain for row in table.judged if row.quantity in task.losses), default=0.0) * LOSS_TOLERANCE
     facts = {
         "config": str(config) if not isinstance(config, Config) else "a configuration",
         "size": "x".join(map(str, cfg.SCALES[0])),
@@ -178,8 +177,8 @@ def decisions_row(update: int, report: ReplayReport) -> Row:
 class FreeRunning:
     """PyTorch's training that selects for itself, followed until it selects otherwise than MXNet's."""
 
-    def __init__(self, training: Training, selecting: list[Segment]):
-        self.training, self.selecting = training, selecting
+    def __init__(self, training: Training, selecting: list[Segment], task: Task):
+        self.training, self.selecting, self.task = training, selecting, task
         self.agreeing, self.difference, self.largest = 0, "", 0.0
 
     def follow(self, update: Update, draws: Draws) -> None:
@@ -205,8 +204,8 @@ class FreeRunning:
             if count:
                 self.difference = f"{count} of {segment.name} at update {update.number}"
                 return
-        losses = all_metrics(done.outputs.arrays(), update.batch["label"])
-        self.largest = max(self.largest, *(relative(losses[name], update.losses[name]) for name in LOSSES))
+        losses = self.task.metrics(done.outputs.arrays(), update.batch)
+        self.largest = max(self.largest, *(relative(losses[name], update.losses[name]) for name in self.task.losses))
         self.agreeing = update.number
 
     def differing(self, segment: Segment, own: list[np.ndarray], entries: Arrays) -> int:

@@ -11,8 +11,11 @@ VOC = "rfcn/resnet_v1_101_voc0712_rfcn_end2end_ohem"
 COCO_DCN = "rfcn/resnet_v1_101_coco_trainval_rfcn_dcn_end2end_ohem"
 
 
+OTHERS = {"DeepLab": "demo/narrow_deeplab", "deformable DeepLab": "demo/narrow_deeplab_dcn"}
+
+
 def narrow(kind: str = "deformable") -> Config:
-    return load_config(NARROW[kind])
+    return load_config((NARROW | OTHERS)[kind])
 
 
 def made_up(cfg: Config, *, test_copies: bool = True, seed: int = 0) -> Params:

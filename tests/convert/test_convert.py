@@ -7,7 +7,7 @@ import torch
 
 from dcn_tasks.config import load_config
 from dcn_tasks.errors import InputError
-from tests.convert.checkpoints import COCO_DCN, VOC, VOC_DCN, empty_like, made_up, narrow
+from tests.convert.checkpoints import COCO_DCN, NARROW, OTHERS, VOC, VOC_DCN, empty_like, made_up, narrow
 from weights_convert import Params, Sparse, convert_params, load_params, save_params, to_mxnet, to_torch
 from weights_convert.arrays import same_bits
 from weights_convert.complaints import Misfit
@@ -26,7 +26,7 @@ def complaint(params: Params, cfg) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["plain", "deformable"])
+@pytest.mark.parametrize("kind", [*NARROW, *OTHERS])
 @pytest.mark.parametrize("test_copies", [True, False])
 def test_there_and_back_is_bitwise_for_every_array(kind, test_copies):
     cfg = narrow(kind)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dcn_tasks.config import config_names, load_config
-from tests.convert.checkpoints import NARROW, made_up, narrow
+from tests.convert.checkpoints import NARROW, OTHERS, made_up, narrow
 from weights_convert import node_map, nodes_without_counterpart, rules_for, to_torch
 
 NETWORKS = {name: name for name in config_names() if name.startswith(("rfcn/resnet", "deeplab/", "demo/narrow"))}
@@ -54,7 +54,7 @@ def test_torch_side_is_the_networks_state_dict(name):
     assert rules_for(CONFIGS[name]).torch_shapes == expected
 
 
-@pytest.mark.parametrize("kind", NARROW)
+@pytest.mark.parametrize("kind", [*NARROW, *OTHERS])
 def test_converted_tensors_load_strictly(kind):
     from torch_port.models import build_network
 
