@@ -31,7 +31,12 @@ if CUDA_LOADED:
     load(CUDA_LIBRARY)
 
 
-def tell_kernels_about_determinism() -> None:
-    """Carries torch.use_deterministic_algorithms to the CUDA kernels: the stable ABI cannot ask for it."""
+def tell_kernels_about_settings() -> None:
+    """Carries PyTorch's settings to the CUDA kernels, because the stable ABI cannot ask for them.
+
+    torch.use_deterministic_algorithms: sums in a fixed order. torch.backends.cuda.matmul.fp32_precision == "tf32" (also
+    by its older names allow_tf32 and torch.set_float32_matmul_precision): float32 products on tensor cores.
+    """
     if CUDA_LOADED:
         torch.ops.dcn.set_cuda_deterministic(torch.are_deterministic_algorithms_enabled())
+        torch.ops.dcn.set_cuda_tf32(torch.backends.cuda.matmul.fp32_precision == "tf32")

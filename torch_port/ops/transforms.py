@@ -13,7 +13,7 @@ from torch import Tensor
 from torch._functorch.autograd_function import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 
-from torch_port.ops.library import tell_kernels_about_determinism
+from torch_port.ops.library import tell_kernels_about_settings
 
 LIBRARY = torch.library.Library("dcn", "IMPL")
 
@@ -30,7 +30,7 @@ def needs_gradient(*tensors: Tensor | None) -> bool:
 
 def below_autograd(operator: Callable, *args: Any, **kwargs: Any) -> Any:
     """Calls the operator's kernel from inside its Autograd kernel."""
-    tell_kernels_about_determinism()
+    tell_kernels_about_settings()
     with torch._C._AutoDispatchBelowAutograd():
         return operator(*args, **kwargs)
 

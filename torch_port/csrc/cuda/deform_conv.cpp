@@ -60,13 +60,11 @@ Gradients deform_conv2d_backward(const Tensor& grad, const Tensor& input, const 
   check_backward(s, grad, input, mask.has_value(), want_mask);
   const Launch launch(input);
   const DeformConvCall call = prepared(s, border, input, offset, mask, weight, std::nullopt);
-  const auto zeros = [&](bool wanted, const Tensor& like) -> std::optional<Tensor> {
-    if (!wanted) return std::nullopt;
-    return torch::stable::new_zeros(input, sizes_of(like), accumulator_type(input));
-  };
-  DeformConvGradients gradients = {zeros(want_input, input), zeros(want_offset, offset),
-                                   zeros(want_mask, mask ? *mask : offset), zeros(want_weight, weight)};
-  if (s.images > 0) deform_conv_reference_backward(call, grad, gradients);
+  const DeformConvWanted wanted = {want_input, want_offset, want_mask, want_weight};
+  DeformConvGradients gradients;
+  if (s.images == 0 || !fused_allowed.load() || !deform_conv_fused_backward(call, grad, wanted, gradients)) {
+    deform_conv_reference_backward(call, grad, wanted, gradients);
+  }
   const auto finished = [&](const std::optional<Tensor>& t, const Tensor& like) {
     return t ? narrowed(*t, like) : torch::stable::new_zeros(input, {0});
   };
@@ -76,7 +74,7 @@ Gradients deform_conv2d_backward(const Tensor& grad, const Tensor& input, const 
     for_bias = narrowed(torch::stable::sum(grad, over, false, accumulator_type(input)), input);
   }
   Tensor for_input = finished(gradients.input, input);
-  if (want_input) for_input = in_format_of(for_input, input);
+  if (want_input) for_input = is_channels_last(input) ? in_format_of(for_input, input) : dense(for_input);
   return {for_input, finished(gradients.offset, offset), finished(gradients.mask, mask ? *mask : offset),
           finished(gradients.weight, weight), for_bias};
 }

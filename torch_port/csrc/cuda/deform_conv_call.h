@@ -18,17 +18,29 @@ struct DeformConvCall {
   std::optional<Tensor> mask, bias;
 };
 
-// Gradients of the type of sums, contiguous, zero-filled; none where nobody asked.
+struct DeformConvWanted {
+  bool input, offset, mask, weight;
+};
+
+// None where nobody asked. Each of the type of sums or of the data type; input in either memory format.
 struct DeformConvGradients {
   std::optional<Tensor> input, offset, mask, weight;
 };
 
 // Any shape, any of the four types, one thread per result. output: contiguous [N, O, OH, OW].
 void deform_conv_reference_forward(const DeformConvCall& call, Tensor& output);
-void deform_conv_reference_backward(const DeformConvCall& call, const Tensor& grad, DeformConvGradients& gradients);
+void deform_conv_reference_backward(const DeformConvCall& call, const Tensor& grad, const DeformConvWanted& wanted,
+                                    DeformConvGradients& gradients);
 
-// Gather and multiply tile by tile, on tensor cores for float16 and bfloat16; false where the shape, type, alignment or
-// device does not suit it, and then nothing is launched. output: dense memory of [N, O, OH, OW] or [N, OH, OW, O].
+// Gather and multiply tile by tile, on tensor cores where the precision allows; false where the shape, type, alignment
+// or device does not suit it, and then nothing is launched. output: dense memory of [N, O, OH, OW] or [N, OH, OW, O].
 bool deform_conv_fused_forward(const DeformConvCall& call, Tensor& output, bool channels_last);
+bool deform_conv_fused_backward(const DeformConvCall& call, const Tensor& grad, const DeformConvWanted& wanted,
+                                DeformConvGradients& gradients);
+
+inline bool is_fused_type(const Tensor& t) { return t.scalar_type() != ScalarType::Double; }
+
+// Whether float32 products may be rounded to TF32; told by dcn::set_cuda_tf32.
+bool tf32_allowed();
 
 }  // namespace dcn::cuda

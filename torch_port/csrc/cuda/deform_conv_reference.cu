@@ -212,8 +212,16 @@ void deform_conv_reference_forward(const DeformConvCall& call, Tensor& output) {
   });
 }
 
-void deform_conv_reference_backward(const DeformConvCall& call, const Tensor& grad, DeformConvGradients& gradients) {
+void deform_conv_reference_backward(const DeformConvCall& call, const Tensor& grad, const DeformConvWanted& wanted,
+                                    DeformConvGradients& gradients) {
   const Launch launch(call.input);
+  const auto zeros = [&](bool want, const Tensor& like) -> std::optional<Tensor> {
+    if (!want) return std::nullopt;
+    return torch::stable::new_zeros(call.input, sizes_of(like), accumulator_type(call.input));
+  };
+  gradients = {zeros(wanted.input, call.input), zeros(wanted.offset, call.offset),
+               zeros(wanted.mask, call.mask ? *call.mask : call.offset), zeros(wanted.weight, call.weight)};
+  if (call.shape.images == 0) return;
   const Tensor x = torch::stable::contiguous(call.input), g = torch::stable::contiguous(grad);
   for_type_of(call.name, "input", call.input, [&](auto type) {
     using S = typename decltype(type)::Data;
