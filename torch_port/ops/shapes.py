@@ -95,7 +95,7 @@ def check_weight(input: Tensor, weight: Tensor) -> None:
             f"{weight.shape[1]}) divide, got {shape}"
         )
     height, width = input.shape[2:]
-    if max(height, width) >= 1 << 24 or height * width >= (1 << 31) - 1:
+    if height >= 1 << 24 or width >= 1 << 24 or height * width >= (1 << 31) - 1:  # max() would compile for H < W alone
         refuse(
             "input: expected height and width below 2^24 and fewer than 2^31 - 1 pixels, got " + str(list(input.shape))
         )
