@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from easydict import EasyDict
 
-from dcn_tasks.config_checks import merge, refuse_repeated_keys, scales
+from dcn_tasks.config_checks import merge, refuse_repeated_keys, scales, test_scales
 from dcn_tasks.errors import InputError
 
 MAX_BYTES = 1 << 20  # of one YAML file
@@ -87,6 +87,7 @@ def load_config(name_or_path: str | Path | Config, **overrides: Any) -> Config:
         values, source = merge(read_yaml(configs_root() / "defaults.yaml"), read_with_bases(path), str(path)), str(path)
     values = merge(values, unflatten(overrides), f"overrides of {source}")
     values["SCALES"] = scales(values["SCALES"], source)
+    values["TEST_SCALES"] = test_scales(values["TEST_SCALES"], source)
     values["network"]["PIXEL_MEANS"] = np.asarray(values["network"]["PIXEL_MEANS"], np.float64)
     values["network"]["PIXEL_MEANS"].setflags(write=False)
     return Config(values)

@@ -107,3 +107,14 @@ def scales(value: Any, source: str) -> list[tuple[int, int]]:
     if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
         raise InputError(f"{source}: SCALES: expected [short side, longest side] in pixels, got {value!r}")
     return [(pair[0], pair[1])]
+
+
+def test_scales(value: Any, source: str) -> list[tuple[int, int]]:
+    """TEST_SCALES as [(short side, limit of the long side), ...]; one pair alone is a list of one."""
+    pairs = [value] if len(value) and not isinstance(value[0], list | tuple) else value
+    try:
+        return [scales(pair, source)[0] for pair in pairs]
+    except (InputError, TypeError):
+        raise InputError(
+            f"{source}: TEST_SCALES: expected [[short side, longest side], ...] in pixels, got {value!r}"
+        ) from None

@@ -54,16 +54,19 @@ def resize_scale(height: int, width: int, target: int, longest: int) -> float:
     return scale
 
 
-def to_network_input(image: np.ndarray, cfg: Config) -> tuple[np.ndarray, np.ndarray]:
+def to_network_input(
+    image: np.ndarray, cfg: Config, *, sides: tuple[int, int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Resize, pad, subtract means, to planes.
 
     Args: image: RGB uint8 [H, W, 3]; cfg: SCALES, network.PIXEL_MEANS (B, G, R) and IMAGE_STRIDE are read.
+        sides: short side and limit of the long side in place of SCALES.
     Returns: data [1, 3, h, w] float32, RGB planes of value - mean; im_info [1, 3] float32 = (h, w, scale), padding included.
     Padding is added before the mean is subtracted, so it holds -mean, as in the original.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise InputError(f"to_network_input: expected RGB uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
-    target, longest = cfg.SCALES[0]
+    target, longest = sides or cfg.SCALES[0]
     scale = resize_scale(image.shape[0], image.shape[1], target, longest)
     if scale != 1:
         image = cv2.resize(image, None, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)

@@ -1,8 +1,13 @@
-"""Non-maximum suppression with the far edge inclusive."""
+"""Non-maximum suppression with the far edge inclusive, hard and soft."""
+
+from typing import Literal, get_args
 
 import numpy as np
 
 from dcn_tasks.boxes import areas
+from dcn_tasks.errors import InputError
+
+SoftMethod = Literal["gaussian", "linear"]
 
 
 def nms(dets: np.ndarray, thresh: float, max_keep: int | None = None) -> np.ndarray:
@@ -17,12 +22,52 @@ def nms(dets: np.ndarray, thresh: float, max_keep: int | None = None) -> np.ndar
     boxes = dets[order, :4]
     area = areas(boxes)
     alive = np.arange(len(boxes))
-    keep = []
+    keep: list[int] = []
     while len(alive) and (max_keep is None or len(keep) < max_keep):
         best, rest = alive[0], alive[1:]
         keep.append(best)
-        side_x = np.minimum(boxes[best, 2], boxes[rest, 2]) - np.maximum(boxes[best, 0], boxes[rest, 0]) + 1
-        side_y = np.minimum(boxes[best, 3], boxes[rest, 3]) - np.maximum(boxes[best, 1], boxes[rest, 1]) + 1
-        intersection = np.maximum(side_x, 0) * np.maximum(side_y, 0)
-        alive = rest[~(intersection / (area[best] + area[rest] - intersection) > thresh)]
+        alive = rest[~(overlaps_with(best, rest, boxes, area) > thresh)]
     return order[np.array(keep, dtype=np.intp)]
+
+
+def soft_nms(
+    dets: np.ndarray, thresh: float, *, method: SoftMethod = "gaussian", max_dets: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lower the scores of boxes that overlap a better one, instead of dropping them (Bodla et al. 2017).
+
+    Args:
+        dets: [N, 5] = x1, y1, x2, y2, score.
+        thresh: gaussian: scores times exp(-IoU^2 / thresh); linear: times 1 - IoU where IoU >= thresh.
+        max_dets: stop after this many; None: no limit, every box is kept.
+    Returns: indices of the kept rows in the order of their choice and their lowered scores, which never rise in that
+        order; of equal scores the lower index comes first.
+    Raises: InputError for an unknown method, or a thresh of gaussian that is not positive.
+    Source: original `lib/nms/nms.py`, soft_nms and rescore; no floor below which a box is dropped, as there.
+    """
+    if method not in get_args(SoftMethod):
+        raise InputError(f"soft_nms: method: expected gaussian or linear, got {method!r}: set TEST.SOFTNMS_METHOD")
+    if method == "gaussian" and not thresh > 0:
+        raise InputError(f"soft_nms: expected a positive width, got {thresh}: set TEST.SOFTNMS_THRESH")
+    boxes, scores = np.asarray(dets[:, :4], np.float64), np.array(dets[:, 4], np.float64)
+    area = areas(boxes)
+    alive = np.arange(len(boxes))
+    keep: list[int] = []
+    while len(alive) and (max_dets is None or len(keep) < max_dets):
+        place = int(np.argmax(scores[alive]))
+        best, alive = alive[place], np.delete(alive, place)
+        keep.append(best)
+        overlap = overlaps_with(best, alive, boxes, area)
+        if method == "linear":
+            scores[alive] *= np.where(overlap >= thresh, 1 - overlap, 1)
+        else:
+            scores[alive] *= np.exp(-(overlap**2) / thresh)
+    kept = np.array(keep, dtype=np.intp)
+    return kept, scores[kept]
+
+
+def overlaps_with(one: int, others: np.ndarray, boxes: np.ndarray, area: np.ndarray) -> np.ndarray:
+    """IoU of one box with others, by their indices in boxes [N, 4] and area [N]."""
+    side_x = np.minimum(boxes[one, 2], boxes[others, 2]) - np.maximum(boxes[one, 0], boxes[others, 0]) + 1
+    side_y = np.minimum(boxes[one, 3], boxes[others, 3]) - np.maximum(boxes[one, 1], boxes[others, 1]) + 1
+    intersection = np.maximum(side_x, 0) * np.maximum(side_y, 0)
+    return intersection / (area[one] + area[others] - intersection)
