@@ -46,6 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of weights, boxes and draws (default 0)")
     parser.add_argument("--json", action="store_true", help="print parity.json instead of tables")
+    parser.add_argument("--brief", action="store_true", help="with --json: without the rows of nodes that simply hold")
     parser.set_defaults(run=run)
 
 
@@ -100,7 +101,7 @@ def run_one(name: str, args: argparse.Namespace) -> int:
             result = run_parity(name, settings, recording=args.recording, record_to=args.record, step=step)
     paths = write_report(result, args.out / name if args.config == "all" else args.out) if args.out else {}
     if args.json:
-        print(json.dumps(result.as_dict(), indent=1, allow_nan=False))
+        print(json.dumps(result.as_dict(brief=args.brief), indent=1, allow_nan=False))
     else:
         print_table(result, Console(width=None if sys.stdout.isatty() else 160))
         for path in paths.values():

@@ -35,15 +35,17 @@ class Result:
     pictures: list[str] = field(default_factory=list)
     pictures_text: str = ""
 
-    def as_dict(self) -> dict:
-        """What parity.json holds and `--json` prints."""
+    def as_dict(self, *, brief: bool = False) -> dict:
+        """What parity.json holds and `--json` prints. brief: without the rows of single nodes that simply hold."""
+        rows = Table(row for row in self.table if not (brief and row.is_ordinary))
         return {
             "holds": self.table.holds,
             **self.facts,
             "judged": len(self.table.judged),
             "red": len(self.table.red),
             "summary": [{**entry, "strain": str(entry["strain"])} for entry in self.table.summary()],
-            "rows": self.table.as_list(),
+            "worst_float64_disagreement": self.table.worst_disagreement,
+            "rows": rows.as_list(),
         }
 
 

@@ -33,6 +33,17 @@ class Row:
     measures: dict = field(default_factory=dict)
 
     @property
+    def is_ordinary(self) -> bool:
+        """One of the many: a single node's quantity, nothing remarkable about it."""
+        return bool(self.measures) and self.verdict != RED and not self.measures.get("by_layer")
+
+    @property
+    def disagreement(self) -> float:
+        """Of the float64 witnesses, over the quantity's scale; 0 where that was not measured."""
+        error, scale = self.measures.get("function_error"), self.measures.get("scale")
+        return error / scale if error and scale else 0.0
+
+    @property
     def what(self) -> str:
         return f"{self.check} · {self.node} · {self.quantity}"
 
@@ -115,6 +126,12 @@ class Table:
     def worst(self, count: int = 10) -> list[Row]:
         """The most strained judged rows."""
         return sorted(self.judged, key=lambda row: -row.strain)[:count]
+
+    @property
+    def worst_disagreement(self) -> dict:
+        """of_scale, what: the row whose float64 witnesses differ most; empty without rows."""
+        row = max(self.rows, key=lambda row: row.disagreement, default=None)
+        return {"of_scale": plain(row.disagreement), "what": row.what} if row else {}
 
     def summary(self) -> list[dict]:
         """One entry per check: name, count, held, reported, by_layer, apart, worst (a sentence), strain."""

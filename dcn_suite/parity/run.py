@@ -180,16 +180,11 @@ def orphan_row(node: Node) -> Row:
 
 def cards(table: Table, segments: list[Segment], free: FreeRun | LabelRun) -> list[tuple[str, str]]:
     """The numbers at the head of the page."""
-    functions = [
-        row.measures["function_error"] / row.measures["scale"]
-        for row in table
-        if row.measures.get("function_error") is not None and row.measures.get("scale")
-    ]
     ratios = [row.strain for row in table.judged]
     return [
         ("nodes of MXNet's graph with a counterpart", str(len(segments))),
         ("rows judged", str(len(table.judged))),
-        ("worst float64 disagreement, of scale", number(max(functions, default=0.0))),
+        ("worst float64 disagreement, of scale", number(max((row.disagreement for row in table), default=0.0))),
         ("worst row, of its tolerance", share(max(ratios, default=0.0))),
         free.card(),
     ]

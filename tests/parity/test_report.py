@@ -72,3 +72,17 @@ def test_numbers_in_cells():
         "∞",
         "—",
     ]
+
+
+def test_a_brief_report_leaves_out_nodes_that_simply_hold_and_keeps_the_rest():
+    rows = a_result(1e-3).as_dict(brief=True)["rows"]
+    assert [row["node"] for row in rows] == ["bn<b>conv1</b>", "ReLU masks"]
+    assert len(a_result(1e-3).as_dict()["rows"]) == 3
+
+
+def test_the_worst_float64_disagreement_is_named():
+    table = Table(
+        [judged_row("isolated", "a", "output", judge(TRUTH, TRUTH, TRUTH, each)) for each in (TRUTH, TRUTH + 1)]
+    )
+    assert table.worst_disagreement == {"of_scale": 0.5, "what": "isolated · a · output"}
+    assert Table().worst_disagreement == {}
