@@ -8,12 +8,14 @@ import mxnet as mx
 import numpy as np
 
 from dcn_tasks.config import Config, load_config
-from dcn_tasks.detections import Detections, detections
+from dcn_tasks.detections import Detections
 from dcn_tasks.images import to_network_input
+from dcn_tasks.looks import find_objects, passes
 from dcn_tasks.streams import Draws
 from mxnet_ref.build import build_symbol
-from mxnet_ref.executor import bind, run
+from mxnet_ref.executor import Arrays, bind, run
 from mxnet_ref.operators import set_draws
+from mxnet_ref.second_stage import ROIS, second_stage
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,14 @@ class RawOutputs:
 
 
 class Detector:
-    """Finds objects in images.
+    """Finds objects in images, at the scales and by the rules of TEST (dcn_tasks.looks).
 
     Args:
         config: a name under configs/, a path, or a loaded configuration.
         arg, aux: parameters with un-normalised box weights: load_checkpoint(..., process=True), or `detection_weights`.
         dtype: "float32" or "float64".
-    Raises: InputError for a parameter that is missing.
+    Raises: InputError for a parameter that is missing, or where TEST.BOX_AVERAGE asks for a second pass of a network that
+        has no second stage.
     """
 
     def __init__(
@@ -47,33 +50,55 @@ class Detector:
         self.cfg = load_config(config)
         self.dtype = dtype
         self.symbol = build_symbol(self.cfg, False, dtype=dtype)
+        self.second = second_stage(self.symbol) if passes(self.cfg) > 1 else None
         self.arg, self.aux = dict(arg), dict(aux)
         self.executor: mx.executor.Executor | None = None
+        self.second_executor: mx.executor.Executor | None = None
         self.shape: tuple[int, ...] | None = None
-
-    def outputs(self, image: np.ndarray) -> RawOutputs:
-        """RGB uint8 [H, W, 3] -> the network's outputs. Images of one size share an executor."""
-        data, im_info = to_network_input(image, self.cfg)
-        inputs = {"data": data, "im_info": im_info}
-        if self.executor is None or data.shape != self.shape:
-            self.executor, self.shape = bind(self.symbol, self.arg, self.aux, inputs, dtype=self.dtype), data.shape
-        for name, value in inputs.items():
-            self.executor.arg_dict[name][:] = value
-        set_draws(Draws(0, 0))
-        rois, cls_prob, bbox_pred = run(self.executor)[-3:]  # the demos' graphs put offsets before them
-        return RawOutputs(rois, cls_prob[0], bbox_pred[0], inputs)
+        self.maps: Arrays = {}  # of the last image, for the second stage
+        self.inputs: Arrays = {}
 
     def __call__(self, image: np.ndarray, *, score_thresh: float = 1e-3) -> tuple[Detections, RawOutputs]:
-        """RGB uint8 [H, W, 3] -> detections in pixels of `image`, and the network's outputs."""
-        raw, test = self.outputs(image), self.cfg.TEST
-        found = detections(
-            raw.rois,
-            raw.cls_prob,
-            raw.bbox_pred,
-            raw.inputs["im_info"],
-            class_agnostic=self.cfg.CLASS_AGNOSTIC,
-            score_thresh=score_thresh,
-            nms_thresh=test.NMS,
-            max_per_image=test.max_per_image,
+        """RGB uint8 [H, W, 3] -> detections in pixels of `image`, and the network's outputs at the first scale."""
+        return find_objects(self, image, self.cfg, score_thresh=score_thresh)
+
+    def outputs(self, image: np.ndarray) -> RawOutputs:
+        """RGB uint8 [H, W, 3] -> the network's outputs at SCALES."""
+        return self.propose(*to_network_input(image, self.cfg))
+
+    def propose(self, data: np.ndarray, im_info: np.ndarray) -> RawOutputs:
+        """data [1, 3, h, w] and im_info [1, 3] -> the network's outputs. Images of one size share an executor."""
+        self.inputs = {"data": data, "im_info": im_info}
+        if self.executor is None or data.shape != self.shape:
+            self.executor = bind(self.first_symbol(), self.arg, self.aux, self.inputs, dtype=self.dtype)
+            self.shape, self.second_executor = data.shape, None
+        for name, value in self.inputs.items():
+            self.executor.arg_dict[name][:] = value
+        set_draws(Draws(0, 0))
+        outputs = run(self.executor)
+        if self.second is not None:
+            count = len(self.second.maps)
+            self.maps = dict(zip(self.second.maps, outputs[-count:], strict=True))
+            outputs = outputs[:-count]
+        rois, cls_prob, bbox_pred = outputs[-3:]  # the demos' graphs put offsets before them
+        return RawOutputs(rois, cls_prob[0], bbox_pred[0], self.inputs)
+
+    def first_symbol(self) -> mx.sym.Symbol:
+        """The test graph; where boxes are scored again, with the maps that the second stage reads as further outputs."""
+        if self.second is None:
+            return self.symbol
+        internals = self.symbol.get_internals()
+        return mx.sym.Group([*self.symbol, *(internals[f"{name}_output"] for name in self.second.maps)])
+
+    def score(self, rois: np.ndarray) -> RawOutputs:
+        """RoIs [R, 5] in the image that `propose` saw last -> outputs of the second stage for them."""
+        assert self.second is not None and self.maps, (
+            "score() follows propose() of a configuration with TEST.BOX_AVERAGE"
         )
-        return found, raw
+        inputs = {**self.maps, ROIS: rois}
+        if self.second_executor is None or rois.shape != self.second_executor.arg_dict[ROIS].shape:
+            self.second_executor = bind(self.second.symbol, self.arg, self.aux, inputs, dtype=self.dtype)
+        for name, value in inputs.items():
+            self.second_executor.arg_dict[name][:] = value
+        cls_prob, bbox_pred = run(self.second_executor)
+        return RawOutputs(rois, cls_prob[0], bbox_pred[0], self.inputs)

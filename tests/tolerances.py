@@ -54,3 +54,7 @@ FUSED_FLOAT32 = 2e-5
 # Low precision against float64 on the same rounded inputs: samples are rounded once before the product, the result once
 # after; sums are float32. Two roundings of 2**-11 and 2**-8, times 2.
 LOW_PRECISION = {"float16": 4 * 2.0**-11, "bfloat16": 4 * 2.0**-8}
+
+# Boxes in pixels, and scores, that two frameworks find in float64, each deciding alone: proposals are rounded to float32 in
+# both, so that 1e-13 of difference before them may be one float32 rounding of a corner at up to 256 px after (2**-16 px).
+LOOKS_FLOAT64_PX = 2.0**-15

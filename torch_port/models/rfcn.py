@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dcn_tasks.errors import InputError
 from dcn_tasks.streams import Draws
 from torch_port.layers import ProposalLimits
-from torch_port.models.backbone import ResNet
+from torch_port.models.backbone import ResNet, Stages
 from torch_port.models.heads import RFCNHead, RPNHead
 from torch_port.models.losses import SmoothL1Loss, SoftmaxOutput
 from torch_port.models.replay import ReplayReport, replaying
@@ -103,10 +103,18 @@ class RFCN(nn.Module):
         Source: the original's test graph: rois, cls_prob_reshape and bbox_pred_reshape, the latter two without the
             batch axis.
         """
-        _, _, stage4, stage5 = self.backbone(data)
-        rois = self.rpn(stage4, im_info, self.test_limits, draws).rois
-        cls_score, bbox_pred = self.head(stage5, rois)
-        return rois, self.head.softmax(cls_score), bbox_pred
+        stages = self.backbone(data)
+        rois = self.propose(stages, im_info, draws)
+        return rois, *self.score(stages, rois)
+
+    def propose(self, stages: Stages, im_info: Tensor, draws: Draws | None = None) -> Tensor:
+        """RoIs [R, 5] from the backbone's maps; arguments as in `forward`."""
+        return self.rpn(stages.stage4, im_info, self.test_limits, draws).rois
+
+    def score(self, stages: Stages, rois: Tensor) -> tuple[Tensor, Tensor]:
+        """cls_prob [R, C] and bbox_pred [R, 4*num_box_classes] of any RoIs [R, 5] of the image that the maps show."""
+        cls_score, bbox_pred = self.head(stages.stage5, rois)
+        return self.head.softmax(cls_score), bbox_pred
 
     def forward_train(
         self, batch: Mapping[str, np.ndarray | Tensor], draws: Draws, replay: Mapping[str, np.ndarray] | None = None
