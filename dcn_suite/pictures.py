@@ -3,7 +3,7 @@
 import base64
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,6 +13,7 @@ from dcn_tasks.files import atomic_path
 
 PALETTE = [(230, 60, 50), (40, 120, 230), (20, 160, 80), (240, 160, 20), (150, 70, 200), (0, 170, 180), (220, 80, 160)]
 INK = (20, 20, 20)
+LEGEND_GAP, LEGEND_LINE = 8, 22  # px
 
 
 def class_colour(index: int) -> tuple[int, int, int]:
@@ -35,8 +36,8 @@ def draw_detections(
     canvas = Image.fromarray(enlarge(image, scale) if scale > 1 else image.copy())
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=13)
-    for box, score, index in zip(found.boxes, found.scores, found.classes, strict=True):
-        if score < threshold:
+    for box, score, index in reversed(list(zip(found.boxes, found.scores, found.classes, strict=True))):
+        if score < threshold:  # the best one last, on top
             continue
         draw_labelled_box(
             draw, font, np.asarray(box) * scale, f"{class_names[int(index)]} {score:.2f}", class_colour(int(index))
@@ -91,6 +92,45 @@ def draw_labels(image: np.ndarray, labels: np.ndarray, *, weight: float = 0.55) 
     return np.round((1 - weight) * image + weight * painted).astype(np.uint8)
 
 
+def draw_named_labels(
+    image: np.ndarray,
+    labels: np.ndarray,
+    names: Mapping[int, str],
+    colours: np.ndarray,
+    *,
+    opacity: float = 0.6,
+    scale: int = 1,
+) -> np.ndarray:
+    """The image under the colours of its labels, and a legend below.
+
+    Args:
+        labels: [H, W]. names: of the labels to explain, in the legend's order. colours: RGB uint8 [256, 3] by label.
+        scale: whole-number enlargement of the picture.
+    """
+    if scale > 1:
+        image, labels = enlarge(image, scale), labels.repeat(scale, axis=0).repeat(scale, axis=1)
+    blended = (image * (1 - opacity) + colours[labels] * opacity).astype(np.uint8)
+    return np.concatenate([blended, legend(names, colours, image.shape[1])])
+
+
+def legend(names: Mapping[int, str], colours: np.ndarray, width: int) -> np.ndarray:
+    """[H, width, 3] white, with a patch of colour before every name, in as many lines as it takes."""
+    font = ImageFont.load_default(size=13)
+    places, x, y = [], LEGEND_GAP, LEGEND_GAP
+    for index, name in names.items():
+        room = 22 + int(font.getlength(name)) + 2 * LEGEND_GAP
+        if x > LEGEND_GAP and x + room > width:
+            x, y = LEGEND_GAP, y + LEGEND_LINE
+        places.append((x, y, index, name))
+        x += room
+    canvas = Image.new("RGB", (width, y + LEGEND_LINE), "white")
+    draw = ImageDraw.Draw(canvas)
+    for x, y, index, name in places:
+        draw.rectangle([x, y, x + 15, y + 15], fill=tuple(int(v) for v in colours[index]), outline=INK)
+        draw.text((x + 21, y - 1), name, fill=INK, font=font)
+    return np.asarray(canvas)
+
+
 def beside(*images: np.ndarray, titles: Sequence[str] = (), gap: int = 8) -> np.ndarray:
     """Images of one height side by side on white, each under its title."""
     head = 22 if titles else 0
@@ -112,6 +152,14 @@ def save_png(path: str | os.PathLike, image: np.ndarray) -> None:
     """Write an RGB picture, whole or not at all."""
     with atomic_path(path) as temporary:
         Image.fromarray(image).save(temporary, format="PNG")
+
+
+def save_indexed_png(path: str | os.PathLike, labels: np.ndarray, colours: np.ndarray) -> None:
+    """Write a label map [H, W] uint8 as the PNG that VOC and Cityscapes tools read: pixels are labels, colours a palette."""
+    picture = Image.fromarray(labels)  # grey; with a palette, mode P
+    picture.putpalette(colours.reshape(-1).tolist())
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="PNG")
 
 
 def data_uri(image: np.ndarray, *, quality: int | None = None) -> str:

@@ -14,6 +14,10 @@ from dcn_tasks.detections import Detections, Suppression, candidates, decoded, s
 from dcn_tasks.errors import InputError
 from dcn_tasks.images import to_network_input
 
+# The paper's M has short sides 480, 576, 688, 864, 1200, 1400; the caps are of the original's FPN configuration, which
+# has 800 in the place of 864.
+PAPER_SCALES = [[480, 800], [576, 900], [688, 1100], [864, 1200], [1200, 1600], [1400, 2000]]
+
 
 class RoIOutputs(Protocol):
     """rois: [R, 5] pixels of the network's input; cls_prob: [R, C]; bbox_pred: [R, 4*num_reg_classes], un-normalised."""

@@ -58,3 +58,8 @@ LOW_PRECISION = {"float16": 4 * 2.0**-11, "bfloat16": 4 * 2.0**-8}
 # Boxes in pixels, and scores, that two frameworks find in float64, each deciding alone: proposals are rounded to float32 in
 # both, so that 1e-13 of difference before them may be one float32 rounding of a corner at up to 256 px after (2**-16 px).
 LOOKS_FLOAT64_PX = 2.0**-15
+
+# `dcn predict` in two frameworks, float32, each deciding alone, on a small image: a network of eight units with weights that
+# amplify little; boxes of at most 128 px, scores of a softmax over logits of a few units.
+PREDICTED_PX = 0.01
+PREDICTED_SCORE = 1e-4

@@ -1,0 +1,72 @@
+"""One network's weights, out of whatever file holds them, for either framework."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dcn_tasks.config import Config
+from dcn_tasks.errors import InputError
+from weights_convert import convert_params, load_params, load_weights, rules_for, to_mxnet
+from weights_convert.byte_cursor import map_file
+from weights_convert.convert import dense
+from weights_convert.tensors import to_tensor
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS = "model.safetensors"  # in a folder that `dcn convert` wrote
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """path: the file read. state: for `load_state_dict` of the configuration's network, box regression un-normalised.
+    notes: sentences for people."""
+
+    path: Path
+    state: Mapping[str, "torch.Tensor"]
+    notes: list[str] = field(default_factory=list)
+
+    def mxnet_arrays(self, cfg: Config) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """(arg, aux) for mxnet_ref's detectors, float32."""
+        params = to_mxnet(self.state, cfg)
+        arg, aux = (
+            {name: np.asarray(dense(array), np.float32) for name, array in group.items()}
+            for group in (params.arg, params.aux)
+        )
+        return arg, aux
+
+
+def read_checkpoint(path: Path, cfg: Config, *, config_name: str = "") -> Checkpoint:
+    """Weights for detecting with the network of a configuration.
+
+    Args:
+        path: an MXNet .params file, a .safetensors file, or a folder that `dcn convert` wrote.
+        config_name: as the user gave it, for messages.
+    Raises: InputError for a file that is missing, broken, of another network, or of a backbone alone.
+    """
+    path = path / WEIGHTS if (path / WEIGHTS).is_file() else path
+    notes: list[str] = []
+    if map_file(path)[8:9] == b"{":
+        weights = load_weights(path)
+        state = dict(weights.state)
+        made_for = weights.metadata.get("config_name", "")
+        if made_for and config_name and made_for != config_name:
+            notes.append(f"{path} was converted for {made_for}, and is used for {config_name}")
+        try:
+            to_mxnet(state, cfg)
+        except InputError as error:
+            raise InputError(f"{path}: {str(error).removeprefix('to_mxnet: ')}") from None
+    else:
+        converted = convert_params(load_params(path), cfg, source=str(path))
+        state = {name: to_tensor(array) for name, array in converted.state.items()}
+        notes += converted.notes
+    missing = [name for name in rules_for(cfg).torch_shapes if name not in state]
+    if missing:
+        raise InputError(
+            f"{path}: {len(missing)} arrays of the network are not in it, {missing[0]} and others: it holds a backbone; "
+            "give the weights of a trained network"
+        )
+    return Checkpoint(path, state, notes)
