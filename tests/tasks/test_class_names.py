@@ -8,7 +8,7 @@ def test_names_follow_the_order_of_the_data_sets() -> None:
     voc = class_names(load_config("rfcn/resnet_v1_101_voc0712_rfcn_end2end_ohem"))
     assert (voc[0], voc[1], voc[15], voc[20]) == ("background", "aeroplane", "person", "tvmonitor")
     coco = class_names(load_config("rfcn/resnet_v1_101_coco_trainval_rfcn_end2end_ohem"))
-    assert (len(coco), coco[1], coco[18], coco[80]) == (81, "person", "sheep", "toothbrush")
+    assert (len(coco), coco[1], coco[19], coco[80]) == (81, "person", "sheep", "toothbrush")
     streets = class_names(load_config("deeplab/deeplab_resnet_v1_101_cityscapes_segmentation_base"))
     assert (len(streets), streets[0], streets[18]) == (19, "road", "bicycle")
     assert sorted(VOC) == VOC and len(set(COCO)) == 80 and len(CITYSCAPES) == 19
