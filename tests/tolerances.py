@@ -35,6 +35,9 @@ STANDARD_ERRORS = 5
 # deform_conv2d on one instruction set or number of threads against another: sums of up to a few thousand terms in
 # another order, in multiples of eps of the type.
 DEFORM_CONV_ISA = 64
+# ONNX Runtime's DeformConv in float32 against MXNet and ours, as a share of the output's scale: the same cells, sums of up
+# to 864 products in another order.
+ONNX_FLOAT32 = 1e-6
 # Zero offsets against PyTorch's own convolution, as a share of the output's scale: another order of the same sums.
 ZERO_OFFSETS_ARE_CONV2D = 1e-5
 

@@ -152,7 +152,7 @@ def backward_autograd_kernel(grad: Tensor, input: Tensor, offset: Tensor, mask: 
     geometry, border, wanted = geometry_and_wanted[:3], geometry_and_wanted[3], geometry_and_wanted[4:]
     shape = deform_conv_shape(input, offset, mask, weight, None, *geometry)
     gradients = composite.backward(*tensors, shape, border)
-    return tuple(g if want else input.new_zeros(0) for g, want in zip(gradients, wanted, strict=True))
+    return tuple(g if want and g is not None else input.new_zeros(0) for g, want in zip(gradients, wanted, strict=True))
 
 
 register_autograd_kernel("deform_conv2d", autograd_kernel)

@@ -104,8 +104,8 @@ class Sampling:
     @cached_property
     def value(self) -> Tensor:
         """Samples before the mask [N, G, C/G, K*P]."""
-        total = sum(w * v for w, v in zip(self.weights, self.corners, strict=True))
-        return self.only_inside(total)
+        terms = [w * v for w, v in zip(self.weights, self.corners, strict=True)]
+        return self.only_inside(terms[0] + terms[1] + terms[2] + terms[3])
 
     @cached_property
     def modulation(self) -> Tensor | float:

@@ -143,6 +143,6 @@ def deform_conv_shape(
         if list(bias.shape) != [weight.shape[0]]:
             refuse(f"bias: expected [{weight.shape[0]}], got {list(bias.shape)}")
         check_companion("bias", bias, input)
-    geometry = (tuple(stride), tuple(padding), tuple(dilation))
+    geometry = ((stride[0], stride[1]), (padding[0], padding[1]), (dilation[0], dilation[1]))
     return DeformConvShape(images, channels, height, width, weight.shape[0], out_height, out_width, kernel, *geometry,
                            channels // weight.shape[1], offset_groups)  # fmt: skip
