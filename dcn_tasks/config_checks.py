@@ -15,6 +15,10 @@ FREE_FORM = ("expected",)  # groups whose keys are the experiment's own
 NULLABLE: dict[str, Any] = {
     "network.DEFORM_CONV_UNITS": [],
     "network.DEFORM_ROI_POOLING": False,
+    "network.HEAD_WIDTH": 1,
+    "network.POOLED_SIZE": 1,
+    "network.NUM_DEFORMABLE_GROUP": 1,
+    "network.RES5_DILATION": 1,
     "network.OFFSET_DILATION": 1,
 }
 

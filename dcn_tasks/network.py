@@ -3,17 +3,41 @@
 import difflib
 from dataclasses import dataclass, replace
 from string import ascii_lowercase
+from typing import Any
 
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 
-SYMBOLS = {  # `symbol` -> (family, deformable convolutions in res5, deformable RoI pooling)
-    "resnet_v1_101_rfcn": ("rfcn", False, False),
-    "resnet_v1_101_rfcn_dcn": ("rfcn", True, True),
-    "deform_conv_demo": ("rfcn", True, False),
-    "deform_psroi_demo": ("rfcn", False, True),
-    "resnet_v1_101_deeplab": ("deeplab", False, False),
-    "resnet_v1_101_deeplab_dcn": ("deeplab", True, False),
+@dataclass(frozen=True)
+class SymbolFile:
+    """What one of the original's symbol files writes out; the `network` group of a configuration changes it by name.
+
+    deform_conv: which units have a deformable convolution: those of the stages 3, 4, 5 counted from the last one, so that
+    (0, 0, 3) is res5a, res5b and res5c. offset_dilation: None: as the convolution that the offsets are for.
+    """
+
+    family: str
+    deform_conv: tuple[int, int, int] = (0, 0, 0)
+    deform_roi_pooling: bool = False
+    head_width: int = 1024
+    pooled_size: int = 7
+    num_deformable_group: int = 4
+    res5_dilation: int = 2
+    offset_dilation: int | None = None
+
+
+RES5 = (0, 0, 3)
+SYMBOLS = {  # by `symbol`; the family is what both frameworks, the rules and the calibration dispatch on
+    "resnet_v1_101_rfcn": SymbolFile("rfcn"),
+    "resnet_v1_101_rfcn_dcn": SymbolFile("rfcn", RES5, True),
+    "deform_conv_demo": SymbolFile("rfcn", RES5, num_deformable_group=1, offset_dilation=1),
+    "deform_psroi_demo": SymbolFile("rfcn", deform_roi_pooling=True, pooled_size=3),
+    "resnet_v1_101_rcnn": SymbolFile("rcnn", head_width=256),
+    "resnet_v1_101_rcnn_dcn": SymbolFile("rcnn", RES5, True, head_width=256),
+    "resnet_v1_101_fpn_rcnn": SymbolFile("fpn", head_width=256, res5_dilation=1),
+    "resnet_v1_101_fpn_dcn_rcnn": SymbolFile("fpn", (1, 1, 3), True, head_width=256, res5_dilation=1),
+    "resnet_v1_101_deeplab": SymbolFile("deeplab", num_deformable_group=1, offset_dilation=1),
+    "resnet_v1_101_deeplab_dcn": SymbolFile("deeplab", RES5, num_deformable_group=1, offset_dilation=1),
 }
 RESNET_101 = (3, 4, 23, 3)  # the one depth whose Caffe layout numbers the units of res3 and res4: res3b1, res4b1 ..
 
@@ -26,6 +50,7 @@ class NetworkSpec:
     units: tuple[int, int, int, int]
     base_width: int
     head_width: int
+    fc_width: int
     rpn_width: int
     pooled_size: int
     use_global_stats: bool
@@ -63,28 +88,32 @@ class NetworkSpec:
         """Raises: InputError for an unknown `symbol` or unit, or counts that do not fit each other."""
         if cfg.symbol not in SYMBOLS:
             raise InputError(f"config: symbol: expected one of {', '.join(SYMBOLS)}, got {cfg.symbol!r}")
-        family, deform_conv, deform_roi_pooling = SYMBOLS[cfg.symbol]
-        network = cfg.network
-        units = network.DEFORM_CONV_UNITS
-        roi_pooling = network.DEFORM_ROI_POOLING
+        symbol, network = SYMBOLS[cfg.symbol], cfg.network
+
+        def chosen(key: str) -> Any:
+            """The configuration's value, else the symbol file's."""
+            value = network[key]
+            return getattr(symbol, key.lower()) if value is None else value
+
         spec = NetworkSpec(
-            family=family,
+            family=symbol.family,
             units=tuple(network.UNITS),
             base_width=network.BASE_WIDTH,
-            head_width=network.HEAD_WIDTH,
+            head_width=chosen("HEAD_WIDTH"),
+            fc_width=network.FC_WIDTH,
             rpn_width=network.RPN_WIDTH,
-            pooled_size=network.POOLED_SIZE,
+            pooled_size=chosen("POOLED_SIZE"),
             use_global_stats=network.USE_GLOBAL_STATS,
-            deform_conv_units=tuple(units) if units is not None else (),
-            deform_roi_pooling=deform_roi_pooling if roi_pooling is None else roi_pooling,
-            num_deformable_group=network.NUM_DEFORMABLE_GROUP,
+            deform_conv_units=tuple(network.DEFORM_CONV_UNITS or ()),
+            deform_roi_pooling=chosen("DEFORM_ROI_POOLING"),
+            num_deformable_group=chosen("NUM_DEFORMABLE_GROUP"),
             num_classes=cfg.dataset.NUM_CLASSES,
             class_agnostic=cfg.CLASS_AGNOSTIC,
             anchor_scales=tuple(network.ANCHOR_SCALES),
             anchor_ratios=tuple(network.ANCHOR_RATIOS),
             feature_stride=network.RPN_FEAT_STRIDE,
-            res5_dilation=network.RES5_DILATION,
-            offset_dilation=network.OFFSET_DILATION,
+            res5_dilation=chosen("RES5_DILATION"),
+            offset_dilation=chosen("OFFSET_DILATION"),
         )
         if len(spec.units) != 4 or min(spec.units) < 1:
             raise InputError(f"config: network.UNITS: expected four counts of at least 1, got {list(spec.units)}")
@@ -92,10 +121,16 @@ class NetworkSpec:
             raise InputError(
                 f"config: network.NUM_ANCHORS: expected {spec.num_anchors} (scales times ratios), got {network.NUM_ANCHORS}"
             )
-        if units is None and deform_conv:  # as in the original's `_dcn` symbols: all of res5
-            spec = replace(spec, deform_conv_units=tuple(f"res{name}" for name in spec.unit_names(5)))
+        if network.DEFORM_CONV_UNITS is None:
+            last = [name for stage, count in zip((3, 4, 5), symbol.deform_conv) for name in spec.last_units(stage, count)]
+            spec = replace(spec, deform_conv_units=tuple(f"res{name}" for name in last))
         spec.check_deformable_units()
         return spec
+
+    def last_units(self, stage: int, count: int) -> list[str]:
+        """Names of a stage's last units, at most as many as it has; for stage 5 of the original 3 are all."""
+        names = self.unit_names(stage)
+        return names[max(len(names) - count, 0) :]
 
     def check_deformable_units(self) -> None:
         """Raises: InputError for a deformable unit that does not exist, or whose channels the groups do not divide."""

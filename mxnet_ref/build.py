@@ -1,6 +1,7 @@
 """From a configuration to a graph of the original."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,17 @@ from dcn_tasks.config import Config, load_config
 from dcn_tasks.errors import InputError
 from dcn_tasks.network import NetworkSpec
 from mxnet_ref.backbone import resnet
-from mxnet_ref.heads import deeplab_test, deeplab_train, rfcn_test, rfcn_train, rpn_test, rpn_train
+from mxnet_ref.heads import (
+    deeplab_test,
+    deeplab_train,
+    rcnn_head,
+    rfcn_head,
+    rois_test,
+    rois_train,
+    rpn_test,
+    rpn_train,
+)
+from mxnet_ref.heads.rois import Head
 from mxnet_ref.trace import Names, NetworkSymbol
 
 OFFSET_OUTPUTS = {  # what the original's demos draw
@@ -41,20 +52,23 @@ def build_symbol(
     cfg = load_config(config, **overrides)
     spec = NetworkSpec.from_config(cfg)
     with Names() as names:
-        outputs = FAMILIES[spec.family](spec, cfg, is_train, dtype)
+        outputs = family_of(spec)(spec, cfg, is_train, dtype)
     drawn = () if is_train else OFFSET_OUTPUTS.get(cfg.symbol, ())
     return as_network(outputs, names.given, drawn)
 
 
-def rfcn(spec: NetworkSpec, cfg: Config, is_train: bool, dtype: str) -> mx.sym.Symbol:
+def two_stage(
+    spec: NetworkSpec, cfg: Config, is_train: bool, dtype: str, *, head: Callable[[mx.sym.Symbol, NetworkSpec], Head]
+) -> mx.sym.Symbol:
+    """RPN on res4 and a head on res5. head: (res5, spec) -> the head."""
     data, im_info = mx.sym.Variable("data"), mx.sym.Variable("im_info")
     gt_boxes = mx.sym.Variable("gt_boxes") if is_train else None
     backbone = resnet(data, spec)
     if is_train:
         rpn = rpn_train(backbone.res4, im_info, spec, cfg, dtype)
-        return rfcn_train(backbone.res5, rpn, gt_boxes, spec, cfg)
+        return rois_train(rpn, gt_boxes, head(backbone.res5, spec), spec, cfg)
     rpn = rpn_test(backbone.res4, im_info, spec, cfg, dtype)
-    return rfcn_test(backbone.res5, rpn, spec, cfg, dtype)
+    return rois_test(rpn, head(backbone.res5, spec), spec, cfg, dtype)
 
 
 def deeplab(spec: NetworkSpec, cfg: Config, is_train: bool, dtype: str) -> mx.sym.Symbol:
@@ -65,7 +79,18 @@ def deeplab(spec: NetworkSpec, cfg: Config, is_train: bool, dtype: str) -> mx.sy
     return deeplab_test(resnet(data, spec).res5, data, spec, dtype)
 
 
-FAMILIES = {"rfcn": rfcn, "deeplab": deeplab}
+FAMILIES = {
+    "rfcn": partial(two_stage, head=rfcn_head),
+    "rcnn": partial(two_stage, head=rcnn_head),
+    "deeplab": deeplab,
+}
+
+
+def family_of(spec: NetworkSpec) -> Callable[..., mx.sym.Symbol]:
+    """Raises: InputError for a family that is not built yet."""
+    if spec.family not in FAMILIES:
+        raise InputError(f"build_symbol: expected one of the families {', '.join(FAMILIES)}, got {spec.family!r}")
+    return FAMILIES[spec.family]
 
 
 def as_network(outputs: mx.sym.Symbol, names: list[str], drawn: Sequence[str]) -> NetworkSymbol:

@@ -13,8 +13,11 @@ from mxnet_ref.build import build_symbol
 from mxnet_ref.checkpoint import checkpoint_path, load_checkpoint
 from mxnet_ref.executor import Arrays, parameter_shapes
 
-HEAD_PREFIXES = ("rpn_", "conv_new_", "rfcn_", "fc6_", "score_", "upsampling_")
-OFFSET_PIECES = ("_offset_t_", "_offset_weight", "_offset_bias")  # zero at first: training starts from the regular grid
+HEAD_PREFIXES = (
+    *("rpn_", "conv_new_", "rfcn_", "fc_new_", "cls_score_", "bbox_pred_"),  # detection
+    *("fc6_", "score_", "upsampling_"),  # DeepLab
+)
+OFFSET_PIECES = ("offset_t_", "offset_p", "offset_weight", "offset_bias")  # zero at first: training starts from the regular grid
 
 
 def init_params(config: str | Path | Config, *, seed: int = 0, pretrained: bool = True) -> tuple[Arrays, Arrays]:

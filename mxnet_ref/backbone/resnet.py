@@ -97,7 +97,7 @@ def middle_convolution(name: str, x: Symbol, spec: NetworkSpec, dialect: Dialect
     """The 3x3 convolution of a unit."""
     dilation = spec.res5_dilation if stage == 5 else 1
     more = written_dilation(dilation, dialect, stage)
-    if dilation > 1 and dialect.cudnn_off:
+    if dilation > 1 and dialect.dilated_cudnn_off:
         more["cudnn_off"] = True
     return mx.sym.Convolution(
         name=name,
@@ -121,7 +121,7 @@ def deformable_convolution(
     dilation = spec.res5_dilation if stage == 5 else 1
     near = spec.offset_dilation or dilation
     more = written_dilation(near, dialect, stage)
-    if dialect.cudnn_off:
+    if dialect.offset_cudnn_off:
         more["cudnn_off"] = True
     if dialect.offset_variables:
         more["weight"] = mx.sym.Variable(f"{name}_offset_weight", lr_mult=1.0)

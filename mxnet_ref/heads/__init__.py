@@ -1,7 +1,19 @@
 """Heads of the reference networks."""
 
 from mxnet_ref.heads.deeplab import deeplab_test, deeplab_train
-from mxnet_ref.heads.rfcn import rfcn_test, rfcn_train
+from mxnet_ref.heads.rcnn import rcnn_head
+from mxnet_ref.heads.rfcn import rfcn_head
+from mxnet_ref.heads.rois import rois_test, rois_train
 from mxnet_ref.heads.rpn import RPN, rpn_test, rpn_train
 
-__all__ = ["RPN", "deeplab_test", "deeplab_train", "rfcn_test", "rfcn_train", "rpn_test", "rpn_train"]
+__all__ = [
+    "RPN",
+    "deeplab_test",
+    "deeplab_train",
+    "rcnn_head",
+    "rfcn_head",
+    "rois_test",
+    "rois_train",
+    "rpn_test",
+    "rpn_train",
+]
