@@ -8,6 +8,7 @@ from typing import Any
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 
+
 @dataclass(frozen=True)
 class SymbolFile:
     """What one of the original's symbol files writes out; the `network` group of a configuration changes it by name.
@@ -122,7 +123,11 @@ class NetworkSpec:
                 f"config: network.NUM_ANCHORS: expected {spec.num_anchors} (scales times ratios), got {network.NUM_ANCHORS}"
             )
         if network.DEFORM_CONV_UNITS is None:
-            last = [name for stage, count in zip((3, 4, 5), symbol.deform_conv) for name in spec.last_units(stage, count)]
+            last = [
+                name
+                for stage, count in zip((3, 4, 5), symbol.deform_conv, strict=False)
+                for name in spec.last_units(stage, count)
+            ]
             spec = replace(spec, deform_conv_units=tuple(f"res{name}" for name in last))
         spec.check_deformable_units()
         return spec

@@ -20,6 +20,7 @@ from mxnet_ref.build import build_symbol
 from mxnet_ref.checkpoint import detection_weights, with_test_copies
 from mxnet_ref.detect import Detector
 from mxnet_ref.executor import Arrays, outputs_of
+from mxnet_ref.heads.layout import LAYOUTS
 from mxnet_ref.init import init_params, normal
 
 LOGIT_STD = 2.0  # class scores of the RPN and of the RoIs
@@ -105,21 +106,30 @@ def calibrate_heads(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> No
     scale_outputs(symbol, {"conv_new_1": 1.0, "rpn_conv_3x3": 1.0}, arg, aux, inputs)
     scale_outputs(symbol, {"rpn_cls_score": LOGIT_STD, "rpn_bbox_pred": DELTA_STD}, arg, aux, inputs)
     settle_proposals(cfg, arg, aux, inputs)
-    if NetworkSpec.from_config(cfg).deform_roi_pooling:
-        layers = {"rfcn_cls_offset": "rfcn_cls_offset_t", "rfcn_bbox_offset": "rfcn_bbox_offset_t"}
+    spec = NetworkSpec.from_config(cfg)
+    layout = LAYOUTS[spec.family]
+    if spec.deform_roi_pooling:
+        layers = dict(layout.part_offsets)
         scale_outputs(symbol, dict.fromkeys(layers, PART_OFFSET_STD), arg, aux, inputs, layers=layers)
-    scale_outputs(symbol, {"ave_bbox_pred_rois": BOX_STD}, arg, aux, inputs, layers={"ave_bbox_pred_rois": "rfcn_bbox"})
-    spread_classes(symbol, arg, aux, inputs)
+    for layer in layout.hidden:
+        spread(symbol, layer, 1.0, arg, aux, inputs)
+    scale_outputs(symbol, {layout.boxes_node: BOX_STD}, arg, aux, inputs, layers={layout.boxes_node: layout.boxes})
+    spread(symbol, layout.scores, LOGIT_STD, arg, aux, inputs, node=layout.scores_node)
 
 
-def spread_classes(symbol: mx.sym.Symbol, arg: Arrays, aux: Arrays, inputs: Arrays) -> None:
-    """Class logits to mean 0 each, so that none is everywhere the likeliest, and std 2 over RoIs and classes, in place."""
-    scores = outputs_of(symbol, ["cls_score_reshape"], arg, aux, inputs)["cls_score_reshape"]
-    scores = scores.reshape(-1, scores.shape[-1])
-    mean = scores.mean(axis=0)
-    factor = LOGIT_STD / (scores - mean).std()
-    arg["rfcn_cls_weight"] *= np.float32(factor)
-    of_bins = arg["rfcn_cls_bias"].reshape(len(mean), -1)  # [classes, bins], a view
+def spread(
+    symbol: mx.sym.Symbol, layer: str, std: float, arg: Arrays, aux: Arrays, inputs: Arrays, *, node: str | None = None
+) -> None:
+    """Outputs of a layer to mean 0 each, so that none is everywhere the largest, and `std` over RoIs and outputs, in place.
+
+    Args: node: where they are read; None: the layer itself. One output may have several biases, one per bin.
+    """
+    values = outputs_of(symbol, [node or layer], arg, aux, inputs)[node or layer]
+    values = values.reshape(-1, values.shape[-1])
+    mean = values.mean(axis=0)
+    factor = std / (values - mean).std()
+    arg[f"{layer}_weight"] *= np.float32(factor)
+    of_bins = arg[f"{layer}_bias"].reshape(len(mean), -1)  # [outputs, bins], a view
     of_bins[:] = factor * (of_bins - mean[:, None])
 
 
@@ -174,12 +184,15 @@ def settle_proposals(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> N
     """Scales the RPN's outputs by up to 2 %, to where no proposals tie and RoI sides are farthest from half pixels."""
     logits, deltas = outputs_of(build_symbol(cfg, False), ["rpn_cls_score", "rpn_bbox_pred"], arg, aux, inputs).values()
     background, foreground = np.split(logits[0].astype(np.float64), 2)
+    spec = NetworkSpec.from_config(cfg)
+    rounds_cells = spec.family == "rcnn" and not spec.deform_roi_pooling  # ROIPooling; the others round image pixels
+    scale = 1 / spec.feature_stride if rounds_cells else 1.0
     margins = {}
     for spread in SPREADS:
         scores = 1 / (1 + np.exp(spread * (background - foreground)))
         found = proposals(cfg, scores.astype(np.float32), spread * deltas[0], inputs["im_info"][0])
         gap = np.diff(np.sort(found.scores[: found.num_valid, 0])).min(initial=1)
-        margins[spread] = (min(gap, CLEAR_GAP), half_pixel_distance(found.rois[:, 1:]))
+        margins[spread] = (min(gap, CLEAR_GAP), half_pixel_distance(scale * found.rois[:, 1:]) / scale)
     spread = max(margins, key=margins.__getitem__)
     for name in ("rpn_cls_score_weight", "rpn_bbox_pred_weight"):
         arg[name] *= np.float32(spread)

@@ -11,6 +11,7 @@ from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
 from dcn_tasks.network import NetworkSpec
 from mxnet_ref.executor import Arrays
+from mxnet_ref.heads.layout import layout_of
 
 TEST_SUFFIX = "_test"
 
@@ -18,20 +19,23 @@ TEST_SUFFIX = "_test"
 def with_test_copies(arg: Mapping[str, np.ndarray], cfg: Config) -> Arrays:
     """The parameters and, beside the normalised box regression where there is one, its un-normalised copies for testing.
 
-    rfcn_bbox_weight_test = weight * std and rfcn_bbox_bias_test = bias * std + mean, each of the 4K stds and means
-    repeated for the P*P bins of its map (original `core/callback.py`).
+    {layer}_weight_test = weight * std and {layer}_bias_test = bias * std + mean of rfcn_bbox or bbox_pred; for rfcn_bbox
+    each of the 4K stds and means is repeated for the P*P bins of its map (original `core/callback.py`).
     """
-    if NetworkSpec.from_config(cfg).family == "deeplab":
+    spec = NetworkSpec.from_config(cfg)
+    layout = layout_of(spec)
+    if layout is None:
         return dict(arg)
-    weight, bias = arg["rfcn_bbox_weight"], arg["rfcn_bbox_bias"]
-    bins = cfg.network.POOLED_SIZE**2
-    slots = weight.shape[0] // (4 * bins)
-    stds = np.repeat(np.tile(np.asarray(cfg.TRAIN.BBOX_STDS, np.float32), slots), bins)
-    means = np.repeat(np.tile(np.asarray(cfg.TRAIN.BBOX_MEANS, np.float32), slots), bins)
+    weight, bias = arg[f"{layout.boxes}_weight"], arg[f"{layout.boxes}_bias"]
+    bins = spec.pooled_size**2 if layout.per_bin else 1
+    stds, means = (
+        np.repeat(np.tile(np.asarray(values, np.float32), len(bias) // (4 * bins)), bins)
+        for values in (cfg.TRAIN.BBOX_STDS, cfg.TRAIN.BBOX_MEANS)
+    )
     return {
         **arg,
-        f"rfcn_bbox_weight{TEST_SUFFIX}": weight * stds[:, None, None, None],
-        f"rfcn_bbox_bias{TEST_SUFFIX}": bias * stds + means,
+        f"{layout.boxes}_weight{TEST_SUFFIX}": weight * stds.reshape(-1, *[1] * (weight.ndim - 1)),
+        f"{layout.boxes}_bias{TEST_SUFFIX}": bias * stds + means,
     }
 
 

@@ -17,7 +17,12 @@ HEAD_PREFIXES = (
     *("rpn_", "conv_new_", "rfcn_", "fc_new_", "cls_score_", "bbox_pred_"),  # detection
     *("fc6_", "score_", "upsampling_"),  # DeepLab
 )
-OFFSET_PIECES = ("offset_t_", "offset_p", "offset_weight", "offset_bias")  # zero at first: training starts from the regular grid
+OFFSET_PIECES = (
+    "offset_t_",
+    "offset_p",
+    "offset_weight",
+    "offset_bias",
+)  # zero at first: training starts from the regular grid
 
 
 def init_params(config: str | Path | Config, *, seed: int = 0, pretrained: bool = True) -> tuple[Arrays, Arrays]:

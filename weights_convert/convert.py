@@ -1,4 +1,4 @@
-"""R-FCN parameters from MXNet to PyTorch and back: the same bits under other names."""
+"""Parameters from MXNet to PyTorch and back: the same bits under other names."""
 
 from __future__ import annotations
 
@@ -80,9 +80,10 @@ def notes_on(account: Account, rules: RuleSet, has_test_copies: bool) -> list[st
             f"a backbone file: {len(account.missing)} arrays of {len(layers)} layers are not in it and keep their "
             f"initial values: {', '.join(layers)}"
         )
-    elif not has_test_copies:
+    elif not has_test_copies and (copied := [name for name, entry in rules.entries.items() if entry.test_copy]):
+        layer = copied[0].rpartition("_")[0]
         notes.append(
-            "no rfcn_bbox_weight_test and rfcn_bbox_bias_test in it: rfcn_bbox is taken as it is; if training saved "
+            f"no {' and '.join(name + TEST_SUFFIX for name in copied)} in it: {layer} is taken as it is; if training saved "
             "it, its box deltas are still divided by TRAIN.BBOX_STDS"
         )
     for name, why in account.dropped.items():

@@ -26,6 +26,7 @@ CHECK = "chained"
 KINDS = {
     "Activation": "ReLU masks",
     "Pooling": "pooled pixels",
+    "ROIPooling": "pooled pixels of RoIs",
     "Custom": "RoIs, samples and hard RoIs",
     "_contrib_DeformableConvolution": "sampling cells of deformable convolutions",
     "_contrib_DeformablePSROIPooling": "sampling cells of deformable RoI poolings",

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dcn_suite.parity.kinks import exact_offset
+from dcn_suite.parity.kinks import exact_offset, numbers
 from dcn_suite.parity.segments import Segment
+from torch_port.layers import RoIPool
 
 SAMPLES = ("rois", "labels", "bbox_targets", "bbox_weights")
 HARD = ("labels", "bbox_weights")
@@ -32,6 +33,8 @@ def decisions_of(
             decisions[path] = load(segment.outputs[0]) > 0
         elif segment.op == "Pooling" and segment.attrs.get("pool_type", "max") == "max":
             decisions[path] = taken_pixels(load(segment.inputs[0]), segment)
+        elif segment.op == "ROIPooling":
+            decisions[path] = taken_cells(*(load(key) for key in segment.inputs), segment)
         elif segment.op == "_contrib_DeformableConvolution":
             offset = load(segment.inputs[1])
             decisions[f"{path}:{offsets}"] = exact_offset(segment, offset) if exact else offset
@@ -45,6 +48,16 @@ def decisions_of(
             else:
                 decisions |= {f"{path}:{part}": load(key) for part, key in zip(parts, segment.outputs, strict=False)}
     return decisions
+
+
+def taken_cells(data: np.ndarray, rois: np.ndarray, segment: Segment) -> np.ndarray:
+    """[R, C, P, P] index in H*W of the cell that RoI max pooling takes in this precision, -1 in a bin without cells.
+
+    By this project's operator, which tests/ops holds bit for bit to MXNet's.
+    """
+    side, _ = numbers(segment.attrs["pooled_size"])
+    pool = RoIPool(spatial_scale=float(segment.attrs["spatial_scale"]), pooled_size=side)
+    return pool.taken(torch.as_tensor(data), torch.as_tensor(rois)).numpy()
 
 
 def taken_pixels(data: np.ndarray, segment: Segment) -> np.ndarray:

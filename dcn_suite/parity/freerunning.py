@@ -22,7 +22,8 @@ from dcn_tasks.proposals import propose
 from dcn_tasks.streams import Draws
 
 CHECK = "free-running"
-OUTPUTS = ("rpn.proposal", "head.softmax", "head.bbox_average")  # RoIs, class probabilities, box deltas
+ROIS, PROBABILITIES = "rpn.proposal", "head.softmax"
+BOX_DELTAS = ("head.bbox_average", "head.bbox_pred")  # R-FCN's, Faster R-CNN's
 FULL_WIDTH = 64  # network.BASE_WIDTH of the original's networks
 
 
@@ -33,17 +34,21 @@ class FreeRun:
     differ, so that their outputs cannot be compared row by row.
     """
 
-    outputs: tuple[str, ...] = OUTPUTS
     beyond_rois: tuple[str, ...] = ("head.", "rpn.proposal")
 
     def __init__(self, reference: Reference, segments: Sequence[Segment], cfg: Config):
         self.reference, self.cfg = reference, cfg
         self.segments = {key: segment for segment in segments for key in segment.outputs}
         self.by_module = {segment.module: segment for segment in segments}
+        self.outputs = self.output_modules()
         self.differing: dict[str, list[int]] = {}
         self.measured: list[Row] = []
         self.kept: dict[str, np.ndarray] = {}
         self.found: dict[str, Detections] = {}
+
+    def output_modules(self) -> tuple[str, ...]:
+        """Modules that give RoIs, class probabilities and box deltas."""
+        return ROIS, PROBABILITIES, next(path for path in BOX_DELTAS if path in self.by_module)
 
     def theirs(self, key: str, dtype: str = "float32") -> np.ndarray:
         return self.reference.entry("test", dtype, key)
@@ -109,12 +114,12 @@ class FreeRun:
 
     def roi_rows(self) -> Iterator[Row]:
         """RoIs as sets, and the outputs on those that both frameworks keep."""
-        ours, theirs = self.kept["rpn.proposal"], self.theirs(self.by_module["rpn.proposal"].outputs[0])
+        ours, theirs = self.kept[ROIS], self.theirs(self.by_module[ROIS].outputs[0])
         matching = match_boxes(theirs[:, 1:], ours[:, 1:])
         yield reported_row(
             CHECK, "rois", "RoIs", f"of {len(theirs)} RoIs, kept by one framework only", 0, matching.unmatched
         )
-        for path in ("head.softmax", "head.bbox_average"):
+        for path in self.outputs[1:]:
             segment = self.by_module[path]
             other = self.theirs(segment.outputs[0]).reshape(len(theirs), -1)[matching.pairs[:, 0]]
             own = self.kept[path].reshape(len(ours), -1)[matching.pairs[:, 1]]
@@ -125,7 +130,7 @@ class FreeRun:
     def found_by(self, load: Callable[[str], np.ndarray]) -> Detections:
         """Detections from the outputs of a run. load: module path -> its output."""
         im_info = self.reference.inputs("test")["im_info"]
-        return detections_of(*(load(path) for path in OUTPUTS), im_info, self.cfg)
+        return detections_of(*(load(path) for path in self.outputs), im_info, self.cfg)
 
     def mxnet_found(self, dtype: str) -> Detections:
         return self.found_by(lambda path: self.theirs(self.by_module[path].outputs[0], dtype))
@@ -146,7 +151,7 @@ class FreeRun:
         outputs: dict[str, np.ndarray] = {}
 
         def sink(key: str, array: np.ndarray) -> None:
-            if self.segments[key].module in OUTPUTS:
+            if self.segments[key].module in self.outputs:
                 outputs[self.segments[key].module] = array
 
         decisions = decisions_of(segments, self.theirs, exact=False)

@@ -16,6 +16,7 @@ CHECK = "isolated"
 STOCK = (
     "Convolution",
     "Deconvolution",
+    "FullyConnected",
 )  # library calls on both sides; kernels of our own are held to the error of each quantity
 
 

@@ -19,6 +19,8 @@ def kink_masks(segment: Segment, inputs: dict[str, np.ndarray]) -> Masks:
     """
     if segment.op == "_contrib_DeformableConvolution":
         return conv_masks(segment, *(inputs[key] for key in segment.inputs))
+    if segment.op == "ROIPooling":
+        return max_pool_masks(segment, *(inputs[key] for key in segment.inputs))
     if segment.op == "_contrib_DeformablePSROIPooling":
         return pool_masks(segment, *(inputs[key] for key in segment.inputs))
     return {}
@@ -145,6 +147,27 @@ def pool_masks(segment: Segment, data: np.ndarray, rois: np.ndarray, trans: np.n
         masks["output"] = np.repeat(bins, per_class, axis=1)
         masks[segment.inputs[0]] = _touched(double, bins, rois, data.shape)
     return masks
+
+
+def bin_edges(segment: Segment, rois: np.ndarray, dtype: type) -> np.ndarray:
+    """[R, 2, P, 2] first cell and first cell beyond of every bin, x then y, before clipping, as MXNet 1.9.1 ROIPooling."""
+    side, _ = numbers(segment.attrs["pooled_size"])
+    scaled = rois[:, 1:].astype(dtype) * dtype(np.float32(segment.attrs["spatial_scale"]))
+    corners = np.sign(scaled) * np.floor(np.abs(scaled) + dtype(0.5))
+    size = np.maximum(corners[:, 2:] - corners[:, :2] + 1, 1)[..., None] / dtype(side)
+    bins = np.arange(side).astype(dtype)
+    first = np.floor(bins * size) + corners[:, :2, None]
+    beyond = np.ceil((bins + 1) * size) + corners[:, :2, None]
+    return np.stack([first, beyond], axis=-1)
+
+
+def max_pool_masks(segment: Segment, data: np.ndarray, rois: np.ndarray) -> Masks:
+    """ROIPooling: data [N, C, H, W], rois [R, 5]: bins that have other cells in float32 than in float64."""
+    differ = (bin_edges(segment, rois, np.float32) != bin_edges(segment, rois, np.float64)).any(axis=-1)  # [R, 2, P]
+    bins = differ[:, 1, :, None] | differ[:, 0, None, :]
+    if not bins.any():
+        return {}
+    return {"output": bins[:, None], segment.inputs[0]: np.ones((1, 1, 1, 1), bool)}
 
 
 def _per_part(segment: Segment, bins: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

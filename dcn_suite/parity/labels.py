@@ -19,8 +19,10 @@ PROBABILITY_TOLERANCE = 1e-4
 class LabelRun(FreeRun):
     """As FreeRun, for label maps. found: label maps by framework."""
 
-    outputs = (LOGITS, PROBABILITIES)
     beyond_rois = ()
+
+    def output_modules(self) -> tuple[str, ...]:
+        return LOGITS, PROBABILITIES
 
     def result_rows(self) -> Iterator[Row]:
         """Each framework deciding alone."""

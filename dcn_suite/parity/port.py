@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dcn_suite.parity.segments import Segment
 from dcn_tasks.streams import Draws
-from torch_port.models import RFCN, DeepLab, replaying
+from torch_port.models import DeepLab, TwoStage, replaying
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Sink = Callable[[str, np.ndarray], None]
@@ -26,7 +26,7 @@ class Port:
     coarsely as MXNet's (measured; it is not the port's to mend), and would drown what is looked for.
     """
 
-    network: RFCN | DeepLab
+    network: TwoStage | DeepLab
     dtype: str
     is_train: bool
     draws: Draws

@@ -45,18 +45,20 @@ def head_gradients(name: str, outputs: Sequence[np.ndarray]) -> list[np.ndarray]
     return [generator.standard_normal(output.shape, dtype=np.float32) for output in outputs]
 
 
-ROI_POOLS = ("_contrib_DeformablePSROIPooling", "_contrib_PSROIPooling")
+ROI_POOLS = ("_contrib_DeformablePSROIPooling", "_contrib_PSROIPooling", "ROIPooling")
 
 
 def probes(segment: Segment, inputs: Arrays) -> dict[str, Arrays]:
     """What a segment is fed when it runs alone: the recorded inputs (""), and corner cases that they hardly ever hold.
 
-    RoI poolings round RoIs to whole pixels: a network's RoIs never stand on .5, where conventions part.
+    RoI poolings round RoIs to whole pixels, ROIPooling to whole cells: a network's RoIs never stand on .5, where conventions
+    part.
     """
     cases = {"": inputs}
     if segment.op in ROI_POOLS:
         rois = inputs[segment.inputs[1]].copy()
-        rois[:, 1:] = np.floor(rois[:, 1:]) + np.float32(0.5)
+        unit = 1 / float(segment.attrs["spatial_scale"]) if segment.op == "ROIPooling" else 1.0
+        rois[:, 1:] = (np.floor(rois[:, 1:] / unit) + 0.5) * unit
         cases["RoIs at .5"] = inputs | {segment.inputs[1]: rois}
     return cases
 

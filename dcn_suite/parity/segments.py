@@ -15,6 +15,7 @@ DECIDERS = {"Custom"}
 DIFFERENTIABLE = {
     "_contrib_DeformablePSROIPooling": (0, 2),
     "_contrib_PSROIPooling": (0,),
+    "ROIPooling": (0,),
     "SoftmaxOutput": (0,),
     "Crop": (0,),
     "Custom": (),

@@ -25,9 +25,7 @@ def pooled(data: Symbol, rois: Symbol, spec: NetworkSpec) -> Symbol:
     """[R, head_width, P, P]: maxima of bins, or means of bins that move by offsets from a fully connected layer."""
     side, scale = spec.pooled_size, 1 / spec.feature_stride
     if not spec.deform_roi_pooling:
-        return mx.sym.ROIPooling(
-            name="roi_pool", data=data, rois=rois, pooled_size=(side, side), spatial_scale=scale
-        )
+        return mx.sym.ROIPooling(name="roi_pool", data=data, rois=rois, pooled_size=(side, side), spatial_scale=scale)
     part = {
         "data": data, "rois": rois, "group_size": 1, "pooled_size": side, "sample_per_part": SAMPLES_PER_PART, "part_size": side,
         "output_dim": spec.head_width, "spatial_scale": scale,

@@ -11,7 +11,8 @@ VOC = "rfcn/resnet_v1_101_voc0712_rfcn_end2end_ohem"
 COCO_DCN = "rfcn/resnet_v1_101_coco_trainval_rfcn_dcn_end2end_ohem"
 
 
-OTHERS = {"DeepLab": "demo/narrow_deeplab", "deformable DeepLab": "demo/narrow_deeplab_dcn"}
+FASTER_RCNN = {"Faster R-CNN": "demo/narrow_rcnn", "deformable Faster R-CNN": "demo/narrow_rcnn_dcn"}
+OTHERS = FASTER_RCNN | {"DeepLab": "demo/narrow_deeplab", "deformable DeepLab": "demo/narrow_deeplab_dcn"}
 
 
 def narrow(kind: str = "deformable") -> Config:

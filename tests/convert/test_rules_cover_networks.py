@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from dcn_tasks.config import config_names, load_config
-from tests.convert.checkpoints import NARROW, OTHERS, made_up, narrow
+from tests.convert.checkpoints import FASTER_RCNN, NARROW, OTHERS, made_up, narrow
 from weights_convert import node_map, nodes_without_counterpart, rules_for, to_torch
 
-NETWORKS = {name: name for name in config_names() if name.startswith(("rfcn/resnet", "deeplab/", "demo/narrow"))}
+NETWORKS = {
+    name: name for name in config_names() if name.startswith(("rfcn/resnet", "faster_rcnn/", "deeplab/", "demo/narrow"))
+}
 VARIANTS = {
     "class-aware boxes": {"CLASS_AGNOSTIC": False},
     "one deformable unit": {"network__DEFORM_CONV_UNITS": ["res4a"], "network__NUM_DEFORMABLE_GROUP": 1},
@@ -22,6 +24,8 @@ VARIANTS = {
 SPEC_LISTS = {
     "rfcn_train.txt": "rfcn/resnet_v1_101_voc0712_rfcn_end2end_ohem",
     "rfcn_dcn_train.txt": "rfcn/resnet_v1_101_voc0712_rfcn_dcn_end2end_ohem",
+    "rcnn_train.txt": "faster_rcnn/resnet_v1_101_voc0712_rcnn_end2end",
+    "rcnn_dcn_train.txt": "faster_rcnn/resnet_v1_101_voc0712_rcnn_dcn_end2end",
     "dl_train.txt": "deeplab/deeplab_resnet_v1_101_cityscapes_segmentation_base",
     "dl_dcn_train.txt": "deeplab/deeplab_resnet_v1_101_cityscapes_segmentation_dcn",
 }
@@ -40,7 +44,7 @@ def build_on_meta(cfg):
 def all_configs():
     yield from ((name, load_config(name)) for name in NETWORKS)
     for name, change in VARIANTS.items():
-        for base in NARROW.values():
+        for base in (*NARROW.values(), *FASTER_RCNN.values()):
             yield f"{base}, {name}", load_config(base, **change)
 
 

@@ -8,8 +8,8 @@ from torch_port.layers import ProposalLimits
 from torch_port.models import RFCN
 from torch_port.models.backbone import ResNet
 from torch_port.models.heads import RFCNHead, RPNHead
-from torch_port.models.rfcn import Losses
 from torch_port.models.sampling import HardRoISelector, ProposalTarget
+from torch_port.models.two_stage import Losses
 
 SIDE = 96  # pixels; 6 x 6 features
 

@@ -10,6 +10,8 @@ TRACES = Path(__file__).parent / "traces"
 GRAPHS = {
     "rfcn_train": "rfcn/resnet_v1_101_voc0712_rfcn_end2end_ohem",
     "rfcn_dcn_train": "rfcn/resnet_v1_101_voc0712_rfcn_dcn_end2end_ohem",
+    "rcnn_train": "faster_rcnn/resnet_v1_101_voc0712_rcnn_end2end",
+    "rcnn_dcn_train": "faster_rcnn/resnet_v1_101_voc0712_rcnn_dcn_end2end",
     "dl_train": "deeplab/deeplab_resnet_v1_101_cityscapes_segmentation_base",
     "dl_dcn_train": "deeplab/deeplab_resnet_v1_101_cityscapes_segmentation_dcn",
 }

@@ -104,7 +104,7 @@ def test_proposal_padding_follows_the_draws_of_the_step():
 
 def sampling_attributes(batch_rois: int) -> dict:
     from dcn_tasks.config import load_config
-    from mxnet_ref.heads.rfcn import sampling_settings
+    from mxnet_ref.heads.rois import sampling_settings
 
     cfg = load_config("demo/narrow_rfcn_dcn")
     return {"num_classes": 2, "batch_images": 1, "batch_rois": batch_rois, "fg_fraction": 0.25, "cfg": sampling_settings(cfg)}  # fmt: skip

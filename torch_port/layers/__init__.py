@@ -8,6 +8,7 @@ from torch_port.layers.deform_conv import (
     ModulatedDeformConv2dPack,
 )
 from torch_port.layers.elementwise import Add, ChannelSoftmax
+from torch_port.layers.fully_connected import FullyConnected
 from torch_port.layers.pooling import CeilMaxPool, GlobalAverage
 from torch_port.layers.proposal import Proposal, ProposalLimits
 from torch_port.layers.rated_conv import RatedConv2d
@@ -24,6 +25,7 @@ __all__ = [
     "DeformConv2d",
     "DeformConv2dPack",
     "DeformPSRoIPool",
+    "FullyConnected",
     "GlobalAverage",
     "ModulatedDeformConv2d",
     "ModulatedDeformConv2dPack",

@@ -6,6 +6,7 @@ gives the RoIs a gradient.
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from torch_port import ops
@@ -95,6 +96,13 @@ class RoIPool(nn.Module):
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:
         """[N, C, H, W], [R, 5] -> [R, C, P, P]."""
         return ops.roi_pool(input, rois, **self.arguments)
+
+    def taken(self, input: Tensor, rois: Tensor) -> Tensor:
+        """Which element forward() takes: [R, C, P, P] index into the image's flattened H*W, -1 where a bin has none."""
+        side = self.arguments["pooled_size"]
+        scale = self.arguments["spatial_scale"]
+        _, taken = torch.ops.dcn.roi_pool_with_argmax(input, rois, spatial_scale=scale, pooled_size=[side, side])
+        return taken
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self.arguments.items())

@@ -4,19 +4,23 @@ from torch_port.models.build import build_network
 from torch_port.models.deeplab import DeepLab, SegmentationOutputs
 from torch_port.models.detect import Detector
 from torch_port.models.fold import fold_batch_norm
+from torch_port.models.rcnn import FasterRCNN
 from torch_port.models.replay import ReplayReport, recording, replaying
-from torch_port.models.rfcn import RFCN, TrainingOutputs
+from torch_port.models.rfcn import RFCN
 from torch_port.models.segment import Segmentation, Segmenter
+from torch_port.models.two_stage import TrainingOutputs, TwoStage
 
 __all__ = [
     "RFCN",
     "DeepLab",
     "Detector",
+    "FasterRCNN",
     "ReplayReport",
     "Segmentation",
     "SegmentationOutputs",
     "Segmenter",
     "TrainingOutputs",
+    "TwoStage",
     "build_network",
     "fold_batch_norm",
     "recording",

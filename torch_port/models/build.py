@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from torch import nn
 
@@ -12,36 +13,33 @@ from torch_port.layers import ProposalLimits
 from torch_port.layers.proposal import Variant
 from torch_port.models.backbone import ResNet
 from torch_port.models.deeplab import DeepLab
-from torch_port.models.heads import DeepLabHead, RFCNHead, RPNHead
+from torch_port.models.heads import DeepLabHead, RCNNHead, RFCNHead, RPNHead
 from torch_port.models.initial import initialise
-from torch_port.models.rfcn import RFCN, Losses
+from torch_port.models.rcnn import FasterRCNN
+from torch_port.models.rfcn import RFCN
 from torch_port.models.sampling import HardRoISelector, ProposalTarget
+from torch_port.models.two_stage import Losses, TwoStage
 
 STAGES = (2, 3, 4, 5)
+Network: TypeAlias = TwoStage | DeepLab
 
 
-def build_network(cfg: Config) -> RFCN | DeepLab:
+def build_network(cfg: Config) -> Network:
     """The network of a configuration, initialised as in the original, in float32 on the CPU, in training mode.
 
     Args:
         cfg: from dcn_tasks.config.load_config.
-    Raises: InputError for a unit that the backbone does not have.
+    Raises: InputError for a unit that the backbone does not have, or a family that is not built yet.
     """
     spec = NetworkSpec.from_config(cfg)
+    if spec.family not in FAMILIES:
+        raise InputError(f"build_network: expected one of the families {', '.join(FAMILIES)}, got {spec.family!r}")
     network = FAMILIES[spec.family](cfg, spec)
     initialise(network)
     return network
 
 
 def rfcn(cfg: Config, spec: NetworkSpec) -> RFCN:
-    rpn = RPNHead(
-        16 * spec.base_width,
-        width=spec.rpn_width,
-        scales=tuple(spec.anchor_scales),
-        ratios=tuple(spec.anchor_ratios),
-        feature_stride=spec.feature_stride,
-        proposal_variant=proposal_variant(cfg),
-    )
     head = RFCNHead(
         32 * spec.base_width,
         width=spec.head_width,
@@ -51,18 +49,46 @@ def rfcn(cfg: Config, spec: NetworkSpec) -> RFCN:
         spatial_scale=1 / spec.feature_stride,
         deformable=spec.deform_roi_pooling,
     )
+    return RFCN(resnet(spec), rpn(cfg, spec), head, **two_stage_arguments(cfg, spec))
+
+
+def rcnn(cfg: Config, spec: NetworkSpec) -> FasterRCNN:
+    head = RCNNHead(
+        32 * spec.base_width,
+        width=spec.head_width,
+        fc_width=spec.fc_width,
+        num_classes=spec.num_classes,
+        num_box_classes=spec.num_reg_classes,
+        pooled_size=spec.pooled_size,
+        spatial_scale=1 / spec.feature_stride,
+        deformable=spec.deform_roi_pooling,
+    )
+    return FasterRCNN(resnet(spec), rpn(cfg, spec), head, **two_stage_arguments(cfg, spec))
+
+
+def rpn(cfg: Config, spec: NetworkSpec) -> RPNHead:
+    """The region proposal network on stage 4."""
+    return RPNHead(
+        16 * spec.base_width,
+        width=spec.rpn_width,
+        scales=tuple(spec.anchor_scales),
+        ratios=tuple(spec.anchor_ratios),
+        feature_stride=spec.feature_stride,
+        proposal_variant=proposal_variant(cfg),
+    )
+
+
+def two_stage_arguments(cfg: Config, spec: NetworkSpec) -> dict[str, Any]:
+    """What every TwoStage takes beside its three parts: limits, sampling, losses."""
     train = cfg.TRAIN
     rois_per_image = train.BATCH_ROIS_OHEM if train.ENABLE_OHEM else train.BATCH_ROIS
-    return RFCN(
-        resnet(spec),
-        rpn,
-        head,
-        train_limits=proposal_limits(cfg.TRAIN),
-        test_limits=proposal_limits(cfg.TEST),
-        proposal_target=proposal_target(cfg, spec),
-        hard_rois=HardRoISelector(rois_per_image) if train.ENABLE_OHEM else None,
-        losses=Losses(rpn_batch_size=train.RPN_BATCH_SIZE, rois_per_image=rois_per_image),
-    )
+    return {
+        "train_limits": proposal_limits(cfg.TRAIN),
+        "test_limits": proposal_limits(cfg.TEST),
+        "proposal_target": proposal_target(cfg, spec),
+        "hard_rois": HardRoISelector(rois_per_image) if train.ENABLE_OHEM else None,
+        "losses": Losses(rpn_batch_size=train.RPN_BATCH_SIZE, rois_per_image=rois_per_image),
+    }
 
 
 def deeplab(cfg: Config, spec: NetworkSpec) -> DeepLab:
@@ -70,7 +96,7 @@ def deeplab(cfg: Config, spec: NetworkSpec) -> DeepLab:
     return DeepLab(resnet(spec, offset_bias_lr_mult=OFFSET_BIAS_LR_MULT), head)
 
 
-FAMILIES: dict[str, Callable[[Config, NetworkSpec], RFCN | DeepLab]] = {"rfcn": rfcn, "deeplab": deeplab}
+FAMILIES: dict[str, Callable[[Config, NetworkSpec], Network]] = {"rfcn": rfcn, "rcnn": rcnn, "deeplab": deeplab}
 OFFSET_BIAS_LR_MULT = 2.0  # of DeepLab's offset convolutions
 
 

@@ -9,6 +9,7 @@ A decision is named by the path of the module that takes it, with `:part` where 
 
     path of a ReLU                      mask, output shape: 1 passes, 0 blocks
     path of a CeilMaxPool               index of the taken pixel in the flattened H*W, output shape
+    path of a RoIPool                   the same; -1 where a bin has no pixel
     path of a Proposal                  RoIs [R, 5]
     PATH:rois :labels :bbox_targets :bbox_weights          of a ProposalTarget; all four
     PATH:labels :bbox_weights           of a HardRoISelector; both
@@ -29,9 +30,10 @@ import torch
 from torch import Tensor, nn
 
 from dcn_tasks.errors import InputError
-from torch_port.layers import CeilMaxPool, DeformConv2d, DeformPSRoIPool, Proposal
+from torch_port.layers import CeilMaxPool, DeformConv2d, DeformPSRoIPool, Proposal, RoIPool
 from torch_port.models.positions import conv_positions, pool_positions
 from torch_port.models.sampling import HardRoIs, HardRoISelector, ProposalTarget, RoISamples
+from torch_port.ops.roi_pool import gather
 
 
 @dataclass
@@ -114,6 +116,12 @@ class Replay:
         self.report.count(self.path, replayed.detach() < output.detach())
         return replayed
 
+    def roi_pool(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        taken = self.recorded("", output, keep_dtype=True)
+        replayed = gather(args[0], args[1], taken)
+        self.report.count(self.path, replayed.detach() != output.detach())
+        return replayed
+
     def proposal(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
         rois = self.recorded("", output, fixed_rows=False)
         self.report.count(self.path, rows_differ(output, rois))
@@ -174,6 +182,7 @@ SAMPLE_PARTS = ("rois", "labels", "bbox_targets", "bbox_weights")
 KINDS: dict[type[nn.Module], tuple[tuple[str, ...], str, bool]] = {
     nn.ReLU: (("",), "relu", False),
     CeilMaxPool: (("",), "max_pool", False),
+    RoIPool: (("",), "roi_pool", False),
     Proposal: (("",), "proposal", False),
     ProposalTarget: (SAMPLE_PARTS, "proposal_target", False),
     HardRoISelector: (("labels", "bbox_weights"), "hard_rois", False),
@@ -250,6 +259,8 @@ def recorder(path: str, decisions: dict[str, np.ndarray]) -> Callable:
             found[path] = args[0] > 0
         elif isinstance(module, CeilMaxPool):
             found[path] = module.taken(args[0])
+        elif isinstance(module, RoIPool):
+            found[path] = module.taken(*args)
         elif isinstance(module, Proposal):
             found[path] = output
         elif isinstance(module, ProposalTarget | HardRoISelector):

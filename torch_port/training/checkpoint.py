@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
-from torch_port.models import RFCN
+from torch_port.models import TwoStage
 from torch_port.models.build import box_normalisation
 
 WEIGHTS = "weights"
@@ -94,8 +94,8 @@ def restore(checkpoint: Checkpoint, network: nn.Module, optimizer: torch.optim.O
             optimizer.state[parameter]["momentum"] = checkpoint.momentum[group["name"]].to(parameter)
 
 
-def load_for_detection(path: Path | str, network: RFCN, cfg: Config) -> None:
-    """Loads a training checkpoint into an R-FCN and un-normalises its box weights, ready for models.Detector.
+def load_for_detection(path: Path | str, network: TwoStage, cfg: Config) -> None:
+    """Loads a training checkpoint into a two-stage detector and un-normalises its box weights, ready for models.Detector.
 
     Args:
         cfg: TRAIN.BBOX_* are read.

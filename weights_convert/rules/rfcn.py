@@ -1,13 +1,12 @@
 """R-FCN and deformable R-FCN: every array of the original's checkpoints, and its place in PyTorch."""
 
 from weights_convert.rules.resnet import BACKBONE
+from weights_convert.rules.rpn import RPN
 from weights_convert.rules.rule import Rule, convolution
 
 RULES: tuple[Rule, ...] = (
     *BACKBONE,
-    *convolution("rpn_conv_3x3", "rpn.conv", ("rpn", "stage4", 3, 3)),
-    *convolution("rpn_cls_score", "rpn.cls_score", ("rpn_scores", "rpn", 1, 1)),
-    *convolution("rpn_bbox_pred", "rpn.bbox_pred", ("rpn_boxes", "rpn", 1, 1)),
+    *RPN,
     *convolution("conv_new_1", "head.reduce", ("head", "stage5", 1, 1)),
     *convolution("rfcn_cls", "head.cls_maps", ("cls_maps", "head", 1, 1)),
     *convolution("rfcn_bbox", "head.bbox_maps", ("bbox_maps", "head", 1, 1), test_copy=True),

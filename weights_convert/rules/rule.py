@@ -105,6 +105,13 @@ def convolution(
     return (weight, Rule(f"{mxnet}_bias", f"{torch}.bias", shape[:1], **more)) if bias else (weight,)
 
 
+def fully_connected(
+    mxnet: str, torch: str, shape: tuple[int | str, int | str], *, each: str = "network", test_copy: bool = False
+) -> tuple[Rule, ...]:
+    """Weight [out, in] and bias [out]; `in` counts C, H, W in this order, in MXNet as in PyTorch."""
+    return convolution(mxnet, torch, shape, each=each, test_copy=test_copy)
+
+
 def batch_norm(
     mxnet: str, torch: str, channels: str, *, each: str = "network", in_backbone_file: bool = False
 ) -> tuple[Rule, ...]:

@@ -6,14 +6,22 @@ from dataclasses import dataclass, field
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from dcn_tasks.network import NetworkSpec
-from weights_convert.rules import deeplab, deeplab_nodes, rfcn, rfcn_nodes
+from weights_convert.rules import deeplab, deeplab_nodes, rcnn, rcnn_nodes, rfcn, rfcn_nodes
 from weights_convert.rules.resnet import DROPS
 from weights_convert.rules.rule import TEST_SUFFIX, Drop, Entry, NodeRule, Rule, expand
 from weights_convert.rules.scopes import scopes_of
 
 RULES_VERSION = "1"
-RULES: dict[str, tuple[Rule, ...]] = {"rfcn": rfcn.RULES, "deeplab": deeplab.RULES}  # by family
-NODES: dict[str, tuple[NodeRule, ...]] = {"rfcn": rfcn_nodes.NODES, "deeplab": deeplab_nodes.NODES}
+RULES: dict[str, tuple[Rule, ...]] = {  # by family, as NODES
+    "rfcn": rfcn.RULES,
+    "rcnn": rcnn.RULES,
+    "deeplab": deeplab.RULES,
+}
+NODES: dict[str, tuple[NodeRule, ...]] = {
+    "rfcn": rfcn_nodes.NODES,
+    "rcnn": rcnn_nodes.NODES,
+    "deeplab": deeplab_nodes.NODES,
+}
 
 
 @dataclass(frozen=True)

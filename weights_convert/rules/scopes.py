@@ -11,7 +11,7 @@ BRANCHES = {1: ("a", 1), 2: ("b", 3), 3: ("c", 1)}  # convolution k of a unit: l
 
 
 def scopes_of(spec: NetworkSpec) -> Scopes:
-    """Bindings by scope: network, deformable_head, unit, convolution, projection, deformable_unit.
+    """Bindings by scope: network, deformable_head, plain_head, unit, convolution, projection, deformable_unit.
 
     Fields of a unit: `stage` 2..5, `unit` "3b1" as in MXNet's names, `i` its place in the stage from 0; of a
     convolution also `k` 1..3, `letter` a..c, and the integers `out`, `in`, `kernel`.
@@ -42,6 +42,7 @@ def scopes_of(spec: NetworkSpec) -> Scopes:
     return {
         "network": [head],
         "deformable_head": [head] if spec.deform_roi_pooling else [],
+        "plain_head": [] if spec.deform_roi_pooling else [head],
         "unit": units,
         "convolution": convolutions,
         "projection": [unit for unit in units if unit["i"] == 0],
@@ -67,4 +68,7 @@ def head_binding(spec: NetworkSpec) -> Binding:
         "bbox_maps": bins * 4 * spec.num_reg_classes,
         "cls_offset_maps": 2 * bins * spec.num_classes,
         "bbox_offset_maps": 2 * bins,
+        "pooled": bins * spec.head_width,
+        "fc": spec.fc_width,
+        "boxes": 4 * spec.num_reg_classes,
     }
