@@ -2,7 +2,7 @@
 
 `torch_port/_dcn_cpu.so`: LibTorch stable ABI of 2.10, loaded with torch.ops.load_library. Sources in csrc/cpu/*.cpp are
 compiled once for the portable baseline; those in csrc/cpu/simd/*.cpp once per instruction set, each time with
-DCN_ISA naming the namespace, and the set is chosen at run time.
+DCN_ISA naming the namespace, and the set is chosen at run time; those in csrc/cpu/amx/*.cpp once, for the matrix unit.
 `torch_port/_dcn_cuda.so`: built by nvcc where a CUDA toolkit is found; DCN_CUDA=0|1|auto decides, never the GPU.
 
 DCN_SANITIZE=address builds the CPU library with AddressSanitizer; DCN_JOBS sets the number of compiler processes.
@@ -26,6 +26,7 @@ ISA_FLAGS = {"portable": []}
 if X86_64:
     ISA_FLAGS["avx2"] = ["-mavx2", "-mfma", "-mf16c"]
     ISA_FLAGS["avx512"] = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mf16c"]
+AMX_FLAGS = [*ISA_FLAGS.get("avx512", []), "-mavx512bf16", "-mamx-tile", "-mamx-bf16"]
 
 
 def torch_include_and_library_paths() -> tuple[list[str], list[str]]:
@@ -71,6 +72,11 @@ class BuildNative(build_ext):
                  *(f"-DDCN_HAVE_{isa.upper()}=1" for isa in ISA_FLAGS)]  # fmt: skip
         flags += [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g"] if sanitize else []
         units = [(source, "portable", []) for source in sorted((SOURCES / "cpu").glob("*.cpp"))]
+        if self.compiler_knows(compiler, AMX_FLAGS):
+            flags += ["-DDCN_HAVE_AMX=1"]
+            units += [
+                (source, "amx", [*AMX_FLAGS, "-DDCN_ISA=amx"]) for source in sorted((SOURCES / "cpu/amx").glob("*.cpp"))
+            ]
         units += [(source, isa, [*extra, f"-DDCN_ISA={isa}"])
                   for source in sorted((SOURCES / "cpu/simd").glob("*.cpp")) for isa, extra in ISA_FLAGS.items()]  # fmt: skip
         folder = Path(self.build_temp) / ("cpu-" + (sanitize or "release"))
@@ -80,6 +86,12 @@ class BuildNative(build_ext):
         ])  # fmt: skip
         self.call([compiler, "-shared", *(["-fsanitize=" + sanitize] if sanitize else []), *objects, "-o", str(target),
                   *(f"-L{path}" for path in library), "-ltorch", "-ltorch_cpu", "-lc10"])  # fmt: skip
+
+    def compiler_knows(self, compiler: str, flags: list[str]) -> bool:
+        """AMX asks for g++ 11 or clang 12; without it the library has everything else."""
+        command = [compiler, *flags, "-x", "c++", "-fsyntax-only", "-"]
+        program = b"#include <immintrin.h>\nvoid f() { _tile_dpbf16ps(0, 1, 2); }\n"
+        return X86_64 and subprocess.run(command, input=program, capture_output=True).returncode == 0
 
     def build_cuda(self, target: Path) -> None:
         subprocess.run(["bash", "benchmarks/build_cuda.sh", str(target)], check=True)

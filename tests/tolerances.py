@@ -66,3 +66,6 @@ LOOKS_FLOAT64_PX = 2.0**-15
 # amplify little; boxes of at most 128 px, scores of a softmax over logits of a few units.
 PREDICTED_PX = 0.01
 PREDICTED_SCORE = 1e-4
+# Split bfloat16 products (set_cpu_precision("bf16x3")) against float64, as a share of the tensor's scale: each product
+# misses the product of its low parts (2**-18) and two roundings of low parts (2**-18 each), all of random sign.
+BF16X3 = 1e-5

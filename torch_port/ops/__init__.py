@@ -1,5 +1,6 @@
 """The operators, as Python functions; also `torch.ops.dcn.*`."""
 
+from torch_port.ops.cpu_precision import set_cpu_precision
 from torch_port.ops.deform_conv import deform_conv2d, modulated_deform_conv2d
 from torch_port.ops.deform_psroi_pool import deform_psroi_pool
 from torch_port.ops.nms import nms
@@ -15,4 +16,5 @@ __all__ = [
     "proposal",
     "psroi_pool",
     "roi_pool",
+    "set_cpu_precision",
 ]

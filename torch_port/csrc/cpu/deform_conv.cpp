@@ -1,4 +1,7 @@
-// deform_conv2d on the CPU: schema, checks, choice of kernels. The arithmetic is core/deform_conv.h.
+// deform_conv2d on the CPU: schema, checks, choice of kernels. The arithmetic
+// is core/deform_conv.h.
+#include "arguments/deform_conv.h"
+
 #include <torch/csrc/stable/library.h>
 
 #include <optional>
@@ -6,8 +9,8 @@
 #include <tuple>
 #include <vector>
 
-#include "arguments/deform_conv.h"
-#include "cpu/deform_conv_tiles.h"
+#include "cpu/amx.h"
+#include "cpu/deform_conv_amx.h"
 #include "cpu/isa.h"
 #include "cpu/tensors.h"
 
@@ -22,6 +25,29 @@ void check_type(const Tensor& input) {
   }
 }
 
+// Split products on the matrix unit, where they were chosen and the values
+// allow it.
+template <class T>
+bool split_forward(const DeformConvArrays<T>& a, bool channels_last) {
+#if DCN_HAVE_AMX
+  if constexpr (sizeof(T) == 4) {
+    return chosen_precision() == Precision::bf16x3 && amx_available() && amx_deform_conv_forward(a, channels_last);
+  }
+#endif
+  return false;
+}
+
+template <class T>
+bool split_backward(const DeformConvArrays<T>& a, bool channels_last) {
+#if DCN_HAVE_AMX
+  if constexpr (sizeof(T) == 4) {
+    return chosen_precision() == Precision::bf16x3 && amx_available() &&
+           amx_deform_conv_backward(a, channels_last, false);
+  }
+#endif
+  return false;
+}
+
 template <class T>
 const T* data_or_null(const std::optional<Tensor>& t) {
   return t ? t->const_data_ptr<T>() : nullptr;
@@ -34,8 +60,9 @@ Tensor deform_conv2d(const Tensor& input, const Tensor& offset, const std::optio
   const DeformConvShape s = checked_shape(input, offset, mask, weight, bias, stride, padding, dilation);
   const Border rule = border_named(border);
   const bool last = is_channels_last(input), plain = chosen_isa() == Isa::plain;
-  const Tensor output = torch::stable::empty(output_sizes(s), input.scalar_type(), std::nullopt, input.device(), std::nullopt,
-                                             last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
+  const Tensor output =
+      torch::stable::empty(output_sizes(s), input.scalar_type(), std::nullopt, input.device(), std::nullopt,
+                           last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
   if (s.images == 0) return output;
   const Tensor x = last && !plain ? input : dense(input), o = dense(offset), w = dense(weight);
   const std::optional<Tensor> m = dense(mask), b = dense(bias);
@@ -52,7 +79,7 @@ Tensor deform_conv2d(const Tensor& input, const Tensor& offset, const std::optio
     a.output = output.mutable_data_ptr<T>();
     if (plain) {
       plain_deform_conv_forward(a, last);
-    } else {
+    } else if (!split_forward(a, last)) {
       tiled_deform_conv_forward(a, last);
     }
   });
@@ -96,7 +123,7 @@ Gradients deform_conv2d_backward(const Tensor& grad, const Tensor& input, const 
       a.grad_bias = want_bias ? for_bias.mutable_data_ptr<T>() : nullptr;
       if (plain) {
         plain_deform_conv_backward(a);
-      } else {
+      } else if (!split_backward(a, in_place)) {
         tiled_deform_conv_backward(a, in_place);
       }
     });
@@ -109,12 +136,16 @@ Gradients deform_conv2d_backward(const Tensor& grad, const Tensor& input, const 
 
 STABLE_TORCH_LIBRARY_FRAGMENT(dcn, m) {
   m.def(
-      "deform_conv2d(Tensor input, Tensor offset, Tensor? mask, Tensor weight, Tensor? bias, int[2] stride, "
+      "deform_conv2d(Tensor input, Tensor offset, Tensor? mask, Tensor "
+      "weight, Tensor? bias, int[2] stride, "
       "int[2] padding, int[2] dilation, str border) -> Tensor");
   m.def(
-      "deform_conv2d_backward(Tensor grad, Tensor input, Tensor offset, Tensor? mask, Tensor weight, int[2] stride, "
-      "int[2] padding, int[2] dilation, str border, bool want_input, bool want_offset, bool want_mask, "
-      "bool want_weight, bool want_bias) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "deform_conv2d_backward(Tensor grad, Tensor input, Tensor offset, "
+      "Tensor? mask, Tensor weight, int[2] stride, "
+      "int[2] padding, int[2] dilation, str border, bool want_input, bool "
+      "want_offset, bool want_mask, "
+      "bool want_weight, bool want_bias) -> (Tensor, Tensor, Tensor, Tensor, "
+      "Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(dcn, CPU, m) {

@@ -1,47 +1,11 @@
-// The fused kernels of deform_conv2d for one instruction set: sample a tile of positions, multiply it while it is in
-// cache. Cells and weights are core's.
+// The fused kernels of deform_conv2d for one instruction set: sample a tile of
+// positions, multiply it while it is in cache. Cells and weights are core's.
 #include "cpu/deform_conv_tiles.h"
+#include "cpu/simd/locate.h"
 #include "cpu/simd/multiply.h"
 
 namespace dcn::cpu::DCN_ISA {
 namespace {
-
-// Fills the records of `count` positions from `first`, and the slopes where they are wanted.
-template <class Border, class T>
-void locate(const DeformConvShape& s, const T* offset, const T* mask, int64_t image, int64_t group, int64_t tap,
-            int64_t first, int64_t count, bool weigh_mask, SampleRecord<T>* records, SampleSlopes<T>* slopes) {
-  const int64_t positions = s.positions();
-  const T* y_offset = offset + offset_index(image, group, tap, first, s.offset_groups, s.taps(), positions);
-  const T* x_offset = y_offset + positions;
-  const T* masks = mask ? mask + mask_index(image, group, tap, first, s.offset_groups, s.taps(), positions) : nullptr;
-  const int i = static_cast<int>(tap / s.kernel_w), j = static_cast<int>(tap % s.kernel_w);
-  int row = static_cast<int>(first / s.out_width), column = static_cast<int>(first % s.out_width);
-  for (int64_t t = 0; t < count; ++t) {
-    const BilinearCell<T> cell = deform_conv_cell<Border>(s, row, column, i, j, y_offset[t], x_offset[t]);
-    const FourCorners<T> w = bilinear_weights(cell);
-    const FourCorners<int64_t> at = bilinear_addresses(cell, s.width, 1, s.height * s.width);
-    const T scale = masks && cell.inside() ? masks[t] : T(1);
-    const T factor = weigh_mask ? scale : T(1);
-    records[t] = {{int32_t(at.v00), int32_t(at.v01), int32_t(at.v10), int32_t(at.v11)},
-                  {w.v00 * factor, w.v01 * factor, w.v10 * factor, w.v11 * factor}};
-    if (slopes) slopes[t] = {cell.y.fraction, cell.x.fraction, scale, cell.inside()};
-    if (++column == s.out_width) {
-      column = 0;
-      ++row;
-    }
-  }
-}
-
-template <class T>
-void locate(Border border, const DeformConvShape& s, const T* offset, const T* mask, int64_t image, int64_t group,
-            int64_t tap, int64_t first, int64_t count, bool weigh_mask, SampleRecord<T>* records,
-            SampleSlopes<T>* slopes) {
-  if (border == Border::clamp) {
-    locate<ClampBorder>(s, offset, mask, image, group, tap, first, count, weigh_mask, records, slopes);
-  } else {
-    locate<ZerosBorder>(s, offset, mask, image, group, tap, first, count, weigh_mask, records, slopes);
-  }
-}
 
 // One register, or one element at the ragged end: the same text serves both.
 template <class T>
@@ -73,8 +37,8 @@ DCN_INLINE int64_t sample_channels(const T* const (&corner)[4], const T (&weight
   return begin;
 }
 
-constexpr int64_t AHEAD =
-    2;  // samples: the map lies beyond the second-level cache, and only we know where it is read next
+constexpr int64_t AHEAD = 2;  // samples: the map lies beyond the second-level
+                              // cache, and only we know where it is read next
 
 // columns[t][0, channels) for one offset group's channels.
 template <class T>
@@ -95,7 +59,8 @@ void sample(const T* map, int64_t pitch, const SampleRecord<T>* records, int64_t
   }
 }
 
-// rows x columns (padded) += A * B, panel by panel; B is packed by panels or a plain matrix of row length ldb.
+// rows x columns (padded) += A * B, panel by panel; B is packed by panels or a
+// plain matrix of row length ldb.
 template <class T>
 void multiply_all(int64_t rows, int64_t columns, int64_t depth, LeftMatrix<T> a, const T* b, bool packed, T* c,
                   int64_t ldc) {
@@ -184,7 +149,8 @@ struct SlopeSums {
   V corner[4];  // sum over channels of grad * corner
 };
 
-// One pass over the channels: loads the corners once, writes the sample, sums grad * corner, adds to the corners.
+// One pass over the channels: loads the corners once, writes the sample, sums
+// grad * corner, adds to the corners.
 template <class V, bool COLUMN, bool SLOPES, bool INPUT, class T>
 DCN_INLINE int64_t pass(const BackwardPosition<T>& p, int64_t begin, int64_t end, SlopeSums<V>& sums) {
   const V masked[4] = {V::all(p.masked[0]), V::all(p.masked[1]), V::all(p.masked[2]), V::all(p.masked[3])};
@@ -202,7 +168,8 @@ DCN_INLINE int64_t pass(const BackwardPosition<T>& p, int64_t begin, int64_t end
   return begin;
 }
 
-// (y, x, mask) gradients out of the sums; linear, so taken before the lanes are added up.
+// (y, x, mask) gradients out of the sums; linear, so taken before the lanes are
+// added up.
 template <class V, class T>
 DCN_INLINE void add_slopes(const SlopeSums<V>& sums, const BackwardPosition<T>& p, const SampleSlopes<T>& at, T* y,
                            T* x, T* mask) {

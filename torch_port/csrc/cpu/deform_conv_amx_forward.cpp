@@ -1,0 +1,96 @@
+// deform_conv2d forward on the matrix unit, on all threads: input to pixels
+// once, weight to tiles, then tile by tile.
+#if DCN_HAVE_AMX
+#include "cpu/amx_engine.h"
+
+namespace dcn::cpu {
+namespace {
+
+constexpr int64_t LARGEST_TILE = 256;      // positions
+constexpr int64_t SUM_ELEMENTS = 1 << 17;  // of one tile's output: half of a second-level cache of 1 MiB
+constexpr int64_t SEGMENT_BYTES = 512;     // of a position's samples
+
+using namespace amx;
+
+// Large tiles reuse the weight; the number of tiles is one that threads share
+// evenly.
+int64_t tile_size(const DeformConvShape& s) {
+  const int64_t outputs = s.groups * tiles16(s.out_channels_per_group()) * 16, positions = s.positions();
+  const int64_t largest = std::clamp<int64_t>(SUM_ELEMENTS / outputs / 32 * 32, 32, LARGEST_TILE);
+  const int64_t threads = num_threads(), tiles = s.images * ((positions + largest - 1) / largest);
+  const int64_t even = (tiles + threads - 1) / threads * threads, per_image = (even + s.images - 1) / s.images;
+  return std::clamp<int64_t>(((positions + per_image - 1) / per_image + 31) / 32 * 32, 32, largest);
+}
+
+struct Space : Worker {
+  Buffer<SampleRecord<float>> records;
+  Buffer<Bf16> columns;
+  Buffer<float> sums;
+  Space(int64_t tile, int64_t column_elements, int64_t sum_elements)
+      : records(tile), columns(column_elements), sums(sum_elements) {}
+};
+
+template <class T>
+bool values_split(const DeformConvArrays<T, float>& a) {
+  if constexpr (sizeof(T) == 4) {
+    const DeformConvShape& s = a.shape;
+    const uint32_t input = largest_of(a.input, s.images * s.channels * s.height * s.width);
+    const uint32_t weight = largest_of(a.weight, s.out_channels * s.channels_per_group() * s.taps());
+    const uint32_t mask = a.mask ? largest_of(a.mask, s.images * s.offset_groups * s.taps() * s.positions()) : 0;
+    return splittable({input, weight, mask});
+  }
+  return true;
+}
+
+}  // namespace
+
+template <class T>
+bool amx_deform_conv_forward(const DeformConvArrays<T, float>& a, bool channels_last) {
+  constexpr int64_t P = sizeof(T) == 4 ? 2 : 1;
+  const DeformConvShape& s = a.shape;
+  const std::vector<Segment> segments = segments_of(s, SEGMENT_BYTES / (2 * P));
+  if (!pays(s, segments) || !values_split(a)) return false;
+  const int64_t pixels = s.height * s.width, steps = steps_of(segments);
+  const int64_t column_tiles = tiles16(s.out_channels_per_group());
+  const Buffer<T> map = to_pixel_map(a.input, channels_last, s.images, s.channels, pixels);
+  const Buffer<Bf16> weight(s.taps() * steps * column_tiles * P * TILE_ELEMENTS);
+  const int64_t num_segments = static_cast<int64_t>(segments.size());
+  for_slices(num_segments * column_tiles, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      pack_forward_weight(s, a.weight, segments[i / column_tiles], steps, i % column_tiles, weight.data());
+    }
+  });
+  ForwardArguments<T> job = {};
+  job.shape = s;
+  job.border = a.border;
+  job.input = {map.data(), pixels + 1, padded_pitch<T>(s.channels)};
+  job.offset = a.offset;
+  job.mask = a.mask;
+  job.weight = weight.data();
+  job.bias = a.bias;
+  job.output = a.output;
+  job.channels_last = channels_last;
+  job.tile = tile_size(s);
+  job.segments = segments.data();
+  job.num_segments = num_segments;
+  job.steps = steps;
+  int64_t widest = 0;
+  for (const Segment& segment : segments) widest = std::max(widest, segment.steps);
+  const int64_t tiles = (s.positions() + job.tile - 1) / job.tile;
+  for_units(
+      s.images * tiles,
+      [&] {
+        return Space(job.tile, job.tile / 16 * widest * P * TILE_ELEMENTS, job.tile * s.groups * column_tiles * 16);
+      },
+      [&](const Space& own, int64_t unit) {
+        forward_tile(job, {own.records.data(), own.columns.data(), own.sums.data()}, unit / tiles,
+                     unit % tiles * job.tile);
+      });
+  return true;
+}
+
+template bool amx_deform_conv_forward(const DeformConvArrays<float, float>&, bool);
+template bool amx_deform_conv_forward(const DeformConvArrays<Bf16, float>&, bool);
+
+}  // namespace dcn::cpu
+#endif
