@@ -339,6 +339,7 @@ inline void wait_async_groups(int pending) {
 }
 
 inline void add_one(float* to, float v) { *to += v; }
+inline void add_one(double* to, double v) { *to += v; }
 inline void add_four(float* to, const float (&v)[4]) {
   if (reinterpret_cast<uintptr_t>(to) % 16 != 0) std::printf("a 4-wide addition is not aligned\n"), std::exit(1);
   for (int i = 0; i < 4; ++i) to[i] += v[i];

@@ -13,7 +13,7 @@ SOURCES = HERE.parents[1] / "torch_port/csrc"
 COMPILER = os.environ.get("CXX", "g++")
 pytestmark = pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"no C++ compiler {COMPILER}")
 
-ROWS = {"emulate_forward": 54, "emulate_backward": 126}  # cases times kernels times results
+ROWS = {"emulate_forward": 54, "emulate_backward": 126, "emulate_psroi": 45}  # cases times kernels times results
 
 MISTAKES = {  # program, header, right, wrong
     "no_barrier_before_the_product": (
@@ -25,6 +25,8 @@ MISTAKES = {  # program, header, right, wrong
         "emulate_backward", "samples_backward.h", "      simt::barrier();  // every copy", "      // every copy"),
     "records_overwritten_early": (
         "emulate_backward", "weight_backward.h", "shared.records[it % 2]", "shared.records[(it + 1) % 2]"),
+    "a_merged_sample_loses_its_neighbour": (
+        "emulate_psroi", "psroi_units.h", "if (low + 1 == n.entries) append", "if (n.entries == 1) append"),
     "fixed_point_overflows": ("emulate_backward", "fixed_point.h", "BITS = 61", "BITS = 80"),
 }  # fmt: skip
 

@@ -1,7 +1,6 @@
 // deform_conv2d on CUDA: checks in the CPU library's words, choice of kernels. Schema: cpu/deform_conv.cpp.
 #include <torch/csrc/stable/library.h>
 
-#include <atomic>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -14,11 +13,6 @@ namespace dcn::cuda {
 namespace {
 
 using namespace deform_conv;
-
-// Whether calls may take the fused kernels; false sends all to the reference kernels, to compare with. Returns what
-// was set before.
-std::atomic<bool> fused_allowed{true};
-bool set_cuda_fused(bool on) { return fused_allowed.exchange(on); }
 
 DeformConvCall prepared(const DeformConvShape& shape, const std::string& border, const Tensor& input,
                         const Tensor& offset, const std::optional<Tensor>& mask, const Tensor& weight,
@@ -40,11 +34,11 @@ Tensor deform_conv2d(const Tensor& input, const Tensor& offset, const std::optio
   if (is_channels_last(input)) {  // dense memory [N, OH, OW, O] seen as [N, O, OH, OW]
     Tensor memory = torch::stable::new_empty(input, {s.images, s.out_height, s.out_width, s.out_channels});
     const Tensor output = torch::stable::transpose(torch::stable::transpose(memory, 1, 3), 2, 3);
-    if (s.images == 0 || (fused_allowed.load() && deform_conv_fused_forward(call, memory, true))) return output;
+    if (s.images == 0 || (fused_allowed() && deform_conv_fused_forward(call, memory, true))) return output;
   }
   Tensor output = torch::stable::new_empty(input, output_sizes(s));
   if (s.images == 0) return output;
-  if (!fused_allowed.load() || !deform_conv_fused_forward(call, output, false)) {
+  if (!fused_allowed() || !deform_conv_fused_forward(call, output, false)) {
     deform_conv_reference_forward(call, output);
   }
   return in_format_of(output, input);
@@ -62,7 +56,7 @@ Gradients deform_conv2d_backward(const Tensor& grad, const Tensor& input, const 
   const DeformConvCall call = prepared(s, border, input, offset, mask, weight, std::nullopt);
   const DeformConvWanted wanted = {want_input, want_offset, want_mask, want_weight};
   DeformConvGradients gradients;
-  if (s.images == 0 || !fused_allowed.load() || !deform_conv_fused_backward(call, grad, wanted, gradients)) {
+  if (s.images == 0 || !fused_allowed() || !deform_conv_fused_backward(call, grad, wanted, gradients)) {
     deform_conv_reference_backward(call, grad, wanted, gradients);
   }
   const auto finished = [&](const std::optional<Tensor>& t, const Tensor& like) {
@@ -80,9 +74,6 @@ Gradients deform_conv2d_backward(const Tensor& grad, const Tensor& input, const 
 }
 
 }  // namespace
-
-STABLE_TORCH_LIBRARY_FRAGMENT(dcn, m) { m.def("set_cuda_fused(bool on) -> bool"); }
-STABLE_TORCH_LIBRARY_IMPL(dcn, CompositeExplicitAutograd, m) { m.impl("set_cuda_fused", TORCH_BOX(&set_cuda_fused)); }
 
 STABLE_TORCH_LIBRARY_IMPL(dcn, CUDA, m) {
   m.impl("deform_conv2d", TORCH_BOX(&deform_conv2d));

@@ -10,6 +10,7 @@ namespace dcn::cuda {
 template <class S, class T>
 struct DeformConvArrays {
   DeformConvShape shape;
+  Border border;
   const S* input;   // [N, C, H, W]
   const T* offset;  // [N, G*K*2, OH, OW]
   const T* mask;    // [N, G*K, OH, OW]
@@ -30,15 +31,21 @@ struct Sample {
   T mask;
 };
 
-template <class Border, class T>
-DCN_HD Sample<T> sample_at(const DeformConvShape& s, const T* offset, const T* mask, int64_t image, int64_t group,
-                           int64_t tap, int64_t position) {
-  const int row = static_cast<int>(position / s.out_width), column = static_cast<int>(position % s.out_width);
-  const int i = static_cast<int>(tap / s.kernel_w), j = static_cast<int>(tap % s.kernel_w);
+// The rule outside the map is a value here: it costs one branch that all threads take, and halves the kernels.
+template <class T>
+DCN_HD Sample<T> sample_at(const DeformConvShape& s, Border border, const T* offset, const T* mask, int64_t image,
+                           int64_t group, int tap, int64_t position) {
+  const bool small = position <= INT32_MAX;  // 64-bit divisions are slow on a GPU
+  const int width = static_cast<int>(s.out_width), i = tap / s.kernel_w, j = tap % s.kernel_w;
+  const int row = small ? static_cast<int>(position) / width : static_cast<int>(position / width);
+  const int column = static_cast<int>(position - static_cast<int64_t>(row) * width);
   const T* at = offset + offset_index(image, group, tap, position, s.offset_groups, s.taps(), s.positions());
   const T factor =
       mask != nullptr ? mask[mask_index(image, group, tap, position, s.offset_groups, s.taps(), s.positions())] : T(1);
-  return {deform_conv_cell<Border>(s, row, column, i, j, at[0], at[s.positions()]), factor};
+  const T y = at[0], x = at[s.positions()];
+  return {border == Border::clamp ? deform_conv_cell<ClampBorder>(s, row, column, i, j, y, x)
+                                  : deform_conv_cell<ZerosBorder>(s, row, column, i, j, y, x),
+          factor};
 }
 
 }  // namespace dcn::cuda

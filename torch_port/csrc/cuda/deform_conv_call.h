@@ -40,7 +40,4 @@ bool deform_conv_fused_backward(const DeformConvCall& call, const Tensor& grad, 
 
 inline bool is_fused_type(const Tensor& t) { return t.scalar_type() != ScalarType::Double; }
 
-// Whether float32 products may be rounded to TF32; told by dcn::set_cuda_tf32.
-bool tf32_allowed();
-
 }  // namespace dcn::cuda

@@ -1,5 +1,5 @@
 // Launches the fused backward of deform_conv2d for input, offsets and mask.
-#include "cuda/fused/fixed_point.h"
+#include "cuda/fused/fixed_point.cuh"
 #include "cuda/fused/launch.h"
 #include "cuda/fused/samples_backward.h"
 
@@ -14,15 +14,6 @@ __global__ void __launch_bounds__(THREADS, 2) fused_samples(SamplesOperands<type
 }
 
 template <class S>
-__global__ void bound_values(const S* values, int64_t count, unsigned* largest) {
-  float most = 0;
-  for (int64_t i = first_element(); i < count; i += element_step()) {
-    const float size = finite_size(static_cast<float>(values[i]));
-    most = size > most ? size : most;
-  }
-  if (most > 0) simt::keep_largest(largest, most);
-}
-template <class S>
 __global__ void bound_rows(const S* weight, DeformConvShape s, int64_t rows, unsigned* largest) {
   float most = 0;
   for (int64_t i = first_element(); i < rows; i += element_step()) {
@@ -34,11 +25,6 @@ __global__ void bound_rows(const S* weight, DeformConvShape s, int64_t rows, uns
 __global__ void choose_exponent(DeformConvShape s, const Bounds* bounds, bool has_mask, int* exponent) {
   if (first_element() == 0) *exponent = fixed_point_exponent(s, *bounds, has_mask);
 }
-// What was not finite stands in `to` already.
-__global__ void add_fixed_point(const int64_t* from, const int* exponent, float* to, int64_t count) {
-  for (int64_t i = first_element(); i < count; i += element_step()) to[i] += from_fixed(from[i], *exponent);
-}
-
 // Integers for the input's gradient, and the exponent that goes with them.
 struct FixedPoint {
   Tensor sums, exponent;
@@ -51,14 +37,12 @@ FixedPoint fixed_point_for(const SamplesOperands<S>& a, const Tensor& on, const 
   FixedPoint made = {torch::stable::new_zeros(on, map, ScalarType::Long), uninitialised(on, Sizes{1}, ScalarType::Int)};
   Tensor bounds = torch::stable::new_zeros(on, Sizes{3}, ScalarType::Int);
   Bounds* largest = write<Bounds>(bounds);
-  constexpr int64_t MOST_THREADS = 1 << 16;  // each walks many elements and tells the others once
   const int64_t grads = s.images * s.positions() * s.out_channels;
   const int64_t rows = s.taps() * s.channels_per_group() * s.groups;
   const int64_t masks = a.from.mask != nullptr ? s.images * s.offset_groups * s.taps() * s.positions() : 0;
-  const auto threads = [&](int64_t count) { return count < MOST_THREADS ? count : MOST_THREADS; };
-  launch.over("deform_conv2d bound of grad", threads(grads), bound_values<S>, a.grad, grads, &largest->grad);
-  launch.over("deform_conv2d bound of weight", threads(rows), bound_rows<S>, a.weight, s, rows, &largest->weight_row);
-  launch.over("deform_conv2d bound of mask", threads(masks), bound_values<float>, a.from.mask, masks, &largest->mask);
+  launch.over("deform_conv2d bound of grad", walkers(grads), bound_values<S>, a.grad, grads, &largest->grad);
+  launch.over("deform_conv2d bound of weight", walkers(rows), bound_rows<S>, a.weight, s, rows, &largest->weight_row);
+  launch.over("deform_conv2d bound of mask", walkers(masks), bound_values<float>, a.from.mask, masks, &largest->mask);
   launch.over("deform_conv2d exponent", 1, choose_exponent, s, static_cast<const Bounds*>(largest),
               a.from.mask != nullptr, write<int>(made.exponent));
   return made;

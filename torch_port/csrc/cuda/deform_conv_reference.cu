@@ -29,7 +29,7 @@ __device__ T column_gradient(const DeformConvArrays<S, T>& a, int64_t image, int
 }
 
 // One thread per element of the output: neighbours in a warp are neighbours on a row of the map.
-template <class Border, class S, class T>
+template <class S, class T>
 __global__ void forward(DeformConvArrays<S, T> a, int64_t count) {
   const DeformConvShape& s = a.shape;
   for (int64_t i = first_element(); i < count; i += element_step()) {
@@ -43,8 +43,8 @@ __global__ void forward(DeformConvArrays<S, T> a, int64_t count) {
       int64_t c0 = group * s.channels_per_offset_group(), c1 = c0 + s.channels_per_offset_group();
       c0 = c0 < begin ? begin : c0;
       c1 = c1 > end ? end : c1;
-      for (int64_t tap = 0; tap < s.taps(); ++tap) {
-        const Sample<T> sample = sample_at<Border>(s, a.offset, a.mask, image, group, tap, position);
+      for (int tap = 0; tap < static_cast<int>(s.taps()); ++tap) {
+        const Sample<T> sample = sample_at(s, a.border, a.offset, a.mask, image, group, tap, position);
         if (!sample.cell.inside()) continue;
         const FourCorners<T> w = bilinear_weights(sample.cell);
         for (int64_t c = c0; c < c1; ++c) {
@@ -59,14 +59,15 @@ __global__ void forward(DeformConvArrays<S, T> a, int64_t count) {
 
 // One thread per sample (image, offset group, tap, position): its offset and mask gradients, and what its channels
 // give to grad_input, by atomicAdd in no fixed order.
-template <class Border, class S, class T>
+template <class S, class T>
 __global__ void backward_sample(DeformConvArrays<S, T> a, int64_t count) {
   const DeformConvShape& s = a.shape;
   for (int64_t i = first_element(); i < count; i += element_step()) {
-    const int64_t position = i % s.positions(), tap = i / s.positions() % s.taps();
+    const int64_t position = i % s.positions();
+    const int tap = static_cast<int>(i / s.positions() % s.taps());
     const int64_t group = i / s.positions() / s.taps() % s.offset_groups;
     const int64_t image = i / s.positions() / s.taps() / s.offset_groups;
-    const Sample<T> sample = sample_at<Border>(s, a.offset, a.mask, image, group, tap, position);
+    const Sample<T> sample = sample_at(s, a.border, a.offset, a.mask, image, group, tap, position);
     if (!sample.cell.inside()) continue;  // its gradients stay 0, whatever comes from above
     const FourCorners<T> w = bilinear_weights(sample.cell);
     const FourCorners<int64_t> at = bilinear_addresses(sample.cell, s.width, 1, -1);
@@ -102,7 +103,7 @@ constexpr int ORDERED_THREADS = 128;
 // grad_input in a fixed order, without atomics. One block per (image, channel) plane. 128 samples at a time are worked
 // out in parallel and written down in shared memory; then thread t adds, sample by sample, those that go to an address
 // = t mod 128. No two threads touch one address, and each sees its samples in (tap, position, corner) order.
-template <class Border, class S, class T>
+template <class S, class T>
 __global__ void __launch_bounds__(ORDERED_THREADS) grad_input_ordered(DeformConvArrays<S, T> a, int64_t planes) {
   __shared__ int64_t address[ORDERED_THREADS][4];
   __shared__ T amount[ORDERED_THREADS][4];
@@ -116,8 +117,9 @@ __global__ void __launch_bounds__(ORDERED_THREADS) grad_input_ordered(DeformConv
       FourCorners<int64_t> at = {-1, -1, -1, -1};
       FourCorners<T> share = {0, 0, 0, 0};
       if (unit < units) {
-        const int64_t tap = unit / s.positions(), position = unit % s.positions();
-        const Sample<T> sample = sample_at<Border>(s, a.offset, a.mask, image, channel / s.channels_per_offset_group(),
+        const int64_t position = unit % s.positions();
+        const int tap = static_cast<int>(unit / s.positions());
+        const Sample<T> sample = sample_at(s, a.border, a.offset, a.mask, image, channel / s.channels_per_offset_group(),
                                                    tap, position);
         if (sample.cell.inside()) {
           const T masked = column_gradient(a, image, channel, tap, position) * sample.mask;
@@ -139,11 +141,12 @@ __global__ void __launch_bounds__(ORDERED_THREADS) grad_input_ordered(DeformConv
 }
 
 // One thread per weight element, over images and positions in order.
-template <class Border, class S, class T>
+template <class S, class T>
 __global__ void grad_weight(DeformConvArrays<S, T> a, int64_t count) {
   const DeformConvShape& s = a.shape;
   for (int64_t i = first_element(); i < count; i += element_step()) {
-    const int64_t tap = i % s.taps(), within = i / s.taps() % s.channels_per_group();
+    const int tap = static_cast<int>(i % s.taps());
+    const int64_t within = i / s.taps() % s.channels_per_group();
     const int64_t o = i / s.taps() / s.channels_per_group();
     const int64_t channel = o / s.out_channels_per_group() * s.channels_per_group() + within;
     const int64_t group = channel / s.channels_per_offset_group();
@@ -152,7 +155,7 @@ __global__ void grad_weight(DeformConvArrays<S, T> a, int64_t count) {
       const S* plane = plane_of(a, image, channel);
       const S* grad = a.grad + (image * s.out_channels + o) * s.positions();
       for (int64_t position = 0; position < s.positions(); ++position) {
-        const Sample<T> sample = sample_at<Border>(s, a.offset, a.mask, image, group, tap, position);
+        const Sample<T> sample = sample_at(s, a.border, a.offset, a.mask, image, group, tap, position);
         if (!sample.cell.inside()) continue;
         const FourCorners<T> v = bilinear_corners<S, T>(plane, sample.cell, s.width, 1);
         sum += bilinear_value(v, bilinear_weights(sample.cell)) * sample.mask * static_cast<T>(grad[position]);
@@ -166,6 +169,7 @@ template <class S, class T>
 DeformConvArrays<S, T> arrays(const DeformConvCall& call) {
   DeformConvArrays<S, T> a = {};
   a.shape = call.shape;
+  a.border = call.border;
   a.input = read<S>(call.input);
   a.offset = read<T>(call.offset);
   a.mask = call.mask ? read<T>(*call.mask) : nullptr;
@@ -174,24 +178,24 @@ DeformConvArrays<S, T> arrays(const DeformConvCall& call) {
   return a;
 }
 
-template <class Border, class S, class T>
+template <class S, class T>
 void launch_backward(const DeformConvArrays<S, T>& wanted, const Launch& launch) {
   DeformConvArrays<S, T> a = wanted;
   const DeformConvShape& s = a.shape;
   if (a.grad_input != nullptr && deterministic()) {
     const int64_t planes = s.images * s.channels;
     const int blocks = static_cast<int>(planes < (1 << 20) ? planes : (1 << 20));
-    grad_input_ordered<Border, S, T><<<blocks, ORDERED_THREADS, 0, launch.stream()>>>(a, planes);
+    grad_input_ordered<S, T><<<blocks, ORDERED_THREADS, 0, launch.stream()>>>(a, planes);
     check(cudaGetLastError(), "deform_conv2d grad_input, ordered");
     a.grad_input = nullptr;
   }
   if (a.grad_input != nullptr || a.grad_offset != nullptr || a.grad_mask != nullptr) {
     const int64_t samples = s.images * s.offset_groups * s.taps() * s.positions();
-    launch.over("deform_conv2d backward", samples, backward_sample<Border, S, T>, a, samples);
+    launch.over("deform_conv2d backward", samples, backward_sample<S, T>, a, samples);
   }
   if (a.grad_weight != nullptr) {
     const int64_t weights = s.out_channels * s.channels_per_group() * s.taps();
-    launch.over("deform_conv2d grad_weight", weights, grad_weight<Border, S, T>, a, weights);
+    launch.over("deform_conv2d grad_weight", weights, grad_weight<S, T>, a, weights);
   }
 }
 
@@ -206,9 +210,7 @@ void deform_conv_reference_forward(const DeformConvCall& call, Tensor& output) {
     DeformConvArrays<S, T> a = arrays<S, T>(call);
     a.input = read<S>(x);
     a.output = write<S>(output);
-    with_border(call.border, [&](auto rule) {
-      launch.over("deform_conv2d forward", output.numel(), forward<decltype(rule), S, T>, a, output.numel());
-    });
+    launch.over("deform_conv2d forward", output.numel(), forward<S, T>, a, output.numel());
   });
 }
 
@@ -234,7 +236,7 @@ void deform_conv_reference_backward(const DeformConvCall& call, const Tensor& gr
     a.grad_offset = target(gradients.offset);
     a.grad_mask = target(gradients.mask);
     a.grad_weight = target(gradients.weight);
-    with_border(call.border, [&](auto rule) { launch_backward<decltype(rule), S, T>(a, launch); });
+    launch_backward(a, launch);
   });
 }
 

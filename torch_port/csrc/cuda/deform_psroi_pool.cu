@@ -6,31 +6,61 @@
 #include <tuple>
 
 #include "arguments/roi_pooling.h"
-#include "cuda/arguments.h"
+#include "cuda/deform_psroi_pool_call.h"
 
 namespace dcn::cuda {
 namespace {
 
 constexpr const char* NAME = "deform_psroi_pool";
 
-bool is_empty(const DeformPsroiShape& s) { return s.num_images == 0 || s.height == 0 || s.width == 0; }
+bool is_empty(const DeformPsroiShape& s) {
+  return s.num_rois == 0 || s.num_images == 0 || s.height == 0 || s.width == 0;
+}
 
-// Contiguous copies where they are needed, alive as long as the kernels that read them are being launched.
-struct Operands {
-  Tensor input, rois;
-  std::optional<Tensor> offset;
+DeformPsroiCall prepared(const DeformPsroiShape& shape, double spatial_scale, double trans_std, const Tensor& input,
+                         const Tensor& rois, const std::optional<Tensor>& offset) {
+  const ScalarType sums = accumulator_type(input);
+  return {NAME, shape, spatial_scale, trans_std, dense(input), widened(rois, sums),
+          offset ? std::optional<Tensor>(widened(*offset, sums)) : std::nullopt};
+}
 
-  Operands(const Tensor& x, const Tensor& r, const std::optional<Tensor>& o)
-      : input(torch::stable::contiguous(x)),
-        rois(widened(r, accumulator_type(x))),
-        offset(o ? std::optional<Tensor>(widened(*o, accumulator_type(x))) : std::nullopt) {}
+template <class S, class T>
+DeformPsroiArrays<S, T> arrays(const DeformPsroiCall& call) {
+  return {call.shape, mxnet_parameter<T>(call.spatial_scale), mxnet_parameter<T>(call.trans_std), read<S>(call.input),
+          read<T>(call.rois), call.offset ? read<T>(*call.offset) : nullptr};
+}
 
-  template <class S, class T>
-  DeformPsroiArrays<S, T> arrays(const DeformPsroiShape& shape, double spatial_scale, double trans_std) const {
-    return {shape, mxnet_parameter<T>(spatial_scale), mxnet_parameter<T>(trans_std), read<S>(input), read<T>(rois),
-            offset ? read<T>(*offset) : nullptr};
-  }
-};
+void plain_forward(const DeformPsroiCall& call, Tensor& output) {
+  const Launch launch(call.input);
+  for_type_of(NAME, "input", call.input, [&](auto type) {
+    using S = typename decltype(type)::Data;
+    using T = typename decltype(type)::Sum;
+    launch.over("deform_psroi_pool forward", output.numel(), deform_psroi_forward<S, T>, arrays<S, T>(call),
+                write<S>(output), output.numel());
+  });
+}
+
+// for_input: of the type of sums, zero-filled.
+void plain_backward(const DeformPsroiCall& call, const Tensor& grad, Tensor& for_input,
+                    std::optional<Tensor>& for_offset) {
+  const Launch launch(call.input);
+  for_type_of(NAME, "input", call.input, [&](auto type) {
+    using S = typename decltype(type)::Data;
+    using T = typename decltype(type)::Sum;
+    const auto a = arrays<S, T>(call);
+    if (deterministic()) {
+      launch.over("deform_psroi_pool grad_input, ordered", for_input.numel(), deform_psroi_grad_input_ordered<S, T>, a,
+                  read<S>(grad), write<T>(for_input), for_input.numel());
+    } else {
+      launch.over("deform_psroi_pool grad_input", grad.numel(), deform_psroi_grad_input_atomic<S, T>, a, read<S>(grad),
+                  write<T>(for_input), grad.numel());
+    }
+    if (!for_offset) return;
+    const int64_t count = for_offset->numel() / 2;
+    launch.over("deform_psroi_pool grad_offset", count, deform_psroi_grad_offset<S, T>, a, read<S>(grad),
+                write<T>(*for_offset), count);
+  });
+}
 
 Tensor deform_psroi_pool(const Tensor& input, const Tensor& rois, const std::optional<Tensor>& offset,
                          double spatial_scale, int64_t output_dim, int64_t group_size, int64_t pooled_size,
@@ -39,15 +69,10 @@ Tensor deform_psroi_pool(const Tensor& input, const Tensor& rois, const std::opt
       checked_deform_psroi_shape(NAME, input, rois, offset, output_dim, group_size, pooled_size, part_size,
                                  sample_per_part);
   const Launch launch(input);
-  const Operands operands(input, rois, offset);
   Tensor output = torch::stable::new_empty(input, {rois.size(0), output_dim, pooled_size, pooled_size});
   if (is_empty(shape)) return in_format_of(torch::stable::zero_(output), input);
-  for_type_of(NAME, "input", input, [&](auto type) {
-    using S = typename decltype(type)::Data;
-    using T = typename decltype(type)::Sum;
-    launch.over("deform_psroi_pool forward", output.numel(), deform_psroi_forward<S, T>,
-                operands.arrays<S, T>(shape, spatial_scale, trans_std), write<S>(output), output.numel());
-  });
+  const DeformPsroiCall call = prepared(shape, spatial_scale, trans_std, input, rois, offset);
+  if (!fused_allowed() || !deform_psroi_fused_forward(call, output)) plain_forward(call, output);
   return in_format_of(output, input);
 }
 
@@ -61,31 +86,23 @@ std::tuple<Tensor, Tensor> deform_psroi_pool_backward(const Tensor& grad, const 
                                  sample_per_part);
   check_grad(NAME, grad, input, {rois.size(0), output_dim, pooled_size, pooled_size});
   const Launch launch(input);
-  const Operands operands(input, rois, offset);
-  const Tensor g = torch::stable::contiguous(grad);
   const ScalarType sums = accumulator_type(input);
-  Tensor for_input = torch::stable::new_zeros(input, {input.size(0), input.size(1), input.size(2), input.size(3)}, sums);
-  Tensor for_offset =
-      offset ? torch::stable::new_zeros(input, {offset->size(0), offset->size(1), offset->size(2), offset->size(3)}, sums)
-             : torch::stable::new_zeros(input, {0});
+  std::optional<Tensor> for_offset;
+  if (offset) for_offset = torch::stable::new_zeros(input, sizes_of(*offset), sums);
+  Tensor for_input = uninitialised(input, sizes_of(input), input.scalar_type());
   if (!is_empty(shape)) {
-    for_type_of(NAME, "input", input, [&](auto type) {
-      using S = typename decltype(type)::Data;
-      using T = typename decltype(type)::Sum;
-      const auto a = operands.arrays<S, T>(shape, spatial_scale, trans_std);
-      if (deterministic()) {
-        launch.over("deform_psroi_pool grad_input, ordered", for_input.numel(), deform_psroi_grad_input_ordered<S, T>,
-                    a, read<S>(g), write<T>(for_input), for_input.numel());
-      } else {
-        launch.over("deform_psroi_pool grad_input", g.numel(), deform_psroi_grad_input_atomic<S, T>, a, read<S>(g),
-                    write<T>(for_input), g.numel());
-      }
-      if (!offset) return;
-      launch.over("deform_psroi_pool grad_offset", for_offset.numel() / 2, deform_psroi_grad_offset<S, T>, a,
-                  read<S>(g), write<T>(for_offset), for_offset.numel() / 2);
-    });
+    const DeformPsroiCall call = prepared(shape, spatial_scale, trans_std, input, rois, offset);
+    const Tensor g = dense(grad);
+    if (!fused_allowed() || !deform_psroi_fused_backward(call, g, for_input, for_offset)) {
+      Tensor sum = torch::stable::new_zeros(input, sizes_of(input), sums);
+      plain_backward(call, g, sum, for_offset);
+      for_input = narrowed(sum, input);
+    }
+  } else {
+    torch::stable::zero_(for_input);
   }
-  return {in_format_of(narrowed(for_input, input), input), narrowed(for_offset, input)};
+  const Tensor none = torch::stable::new_zeros(input, {0});
+  return {in_format_of(for_input, input), for_offset ? narrowed(*for_offset, input) : none};
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
-// Sums that do not depend on their order: the input's gradient as 64-bit integers, numbers of 2^-exponent. The exponent
-// is found on the device, so that nobody waits for it: from a bound on one share, |grad| times a row of |weight| times
-// |mask|, and from how many shares one element can get.
+// Sums that do not depend on their order: an input's gradient as 64-bit integers, numbers of 2^-exponent. The exponent is
+// found on the device, so that nobody waits for it: from a bound on one share and from how many shares one element can
+// get. NaN and infinities are added to a float beside it: they add up the same in any order.
 #pragma once
 
 #include <cmath>
@@ -10,7 +10,8 @@
 
 namespace dcn::cuda::fused {
 
-// Bits of float32 numbers that are not negative; kept by simt::keep_largest.
+// The largest finite sizes of what a convolution's shares are products of: grad, a row of weight, mask. Bits of float32
+// numbers, kept by simt::keep_largest.
 struct Bounds {
   unsigned grad, weight_row, mask;
 };
@@ -36,15 +37,21 @@ DCN_DEVICE int binary_exponent(unsigned bits) {  // |x| < 2^this
   return exponent;
 }
 
-DCN_DEVICE int fixed_point_exponent(const DeformConvShape& s, const Bounds& bounds, bool has_mask) {
-  int shares = 0;
-  for (int64_t n = s.taps() * s.positions(); n > 0; n /= 2) ++shares;
-  constexpr int BITS = 61;  // of 63, one for the rounding of shares, one to spare
-  const int exponent = BITS - shares - binary_exponent(bounds.grad) - binary_exponent(bounds.weight_row) -
-                       (has_mask ? binary_exponent(bounds.mask) : 1);
+// shares: the most that one element can get; each is smaller than 2^share_exponent.
+DCN_DEVICE int fixed_point_exponent(int64_t shares, int share_exponent) {
+  int count_bits = 0;
+  for (; shares > 0; shares /= 2) ++count_bits;
+  constexpr int BITS = 61;  // of 63: one for the rounding of shares, one to spare
+  const int exponent = BITS - count_bits - share_exponent;
   return exponent > 126 ? 126 : (exponent < -126 ? -126 : exponent);
 }
+DCN_DEVICE int fixed_point_exponent(const DeformConvShape& s, const Bounds& bounds, bool has_mask) {
+  return fixed_point_exponent(s.taps() * s.positions(), binary_exponent(bounds.grad) +
+                                                            binary_exponent(bounds.weight_row) +
+                                                            (has_mask ? binary_exponent(bounds.mask) : 1));
+}
 
+DCN_DEVICE int64_t to_fixed(float value, int exponent) { return simt::to_fixed(value * ldexpf(1.0f, exponent)); }
 DCN_DEVICE float from_fixed(int64_t value, int exponent) {
   return static_cast<float>(ldexp(static_cast<double>(value), -exponent));
 }

@@ -19,9 +19,7 @@ struct Source {
 
   DCN_DEVICE const S* image(int64_t n) const { return input + n * (shape.height * shape.width * shape.channels); }
   DCN_DEVICE Sample<float> sample(int64_t n, int offset_group, int tap, int64_t position) const {
-    return border == Border::clamp
-               ? sample_at<ClampBorder>(shape, offset, mask, n, offset_group, tap, position)
-               : sample_at<ZerosBorder>(shape, offset, mask, n, offset_group, tap, position);
+    return sample_at(shape, border, offset, mask, n, offset_group, tap, position);
   }
 };
 

@@ -87,6 +87,7 @@ DCN_DEVICE void add_four(float* to, const float (&v)[4]) {
 #endif
 }
 DCN_DEVICE void add_one(float* to, float v) { atomicAdd(to, v); }
+DCN_DEVICE void add_one(double* to, double v) { atomicAdd(to, v); }
 DCN_DEVICE void add_fixed(int64_t* to, int64_t v) {
   atomicAdd(reinterpret_cast<unsigned long long*>(to), static_cast<unsigned long long>(v));
 }
@@ -151,6 +152,7 @@ Vector read_vector(const void* from);
 HalfVector read_half_vector(const void* from);
 void add_four(float* to, const float (&v)[4]);
 void add_one(float* to, float v);
+void add_one(double* to, double v);
 void add_fixed(int64_t* to, int64_t v);
 int64_t to_fixed(float v);
 void keep_largest(unsigned* to, float v);
