@@ -1,0 +1,64 @@
+"""The rows of the paper's table, and the configurations that stand for them."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from dcn_tasks.config import Config, config_names, load_config
+
+VARIANTS = ("plain", "deformable")
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """One network, plain and deformable; pairs are (plain, deformable).
+
+    overrides: what the paper has and the original code's configuration does not. not_counted: parts of the network that the
+    paper's count leaves out.
+    """
+
+    id: str
+    name: str
+    configs: tuple[str, str]
+    million_parameters: tuple[float, float]
+    forward_s: tuple[float, float]
+    overall_s: tuple[float, float]
+    overrides: dict
+    not_counted: tuple[str, ...]
+
+    @property
+    def built(self) -> bool:
+        """Whether both configurations are there."""
+        return set(self.configs) <= set(config_names())
+
+    def load(self, variant: int) -> Config:
+        """The configuration of the plain (0) or deformable (1) network as the paper describes it."""
+        return load_config(self.configs[variant], **self.overrides)
+
+
+@cache
+def paper_rows() -> tuple[PaperRow, ...]:
+    """The table, from experiments/complexity.yaml."""
+    table = yaml.safe_load((experiments_root() / "complexity.yaml").read_text(encoding="utf-8"))
+    return tuple(
+        PaperRow(
+            id=row["id"],
+            name=row["name"],
+            configs=(row["plain"], row["deformable"]),
+            million_parameters=tuple(row["million_parameters"]),
+            forward_s=tuple(row["forward_s"]),
+            overall_s=tuple(row["overall_s"]),
+            overrides=row.get("overrides", {}),
+            not_counted=tuple(row.get("not_counted", ())),
+        )
+        for row in table["rows"]
+    )
+
+
+def experiments_root() -> Path:
+    """The folder of published figures: inside the installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "experiments"
+    return inside if inside.is_dir() else package.parent / "experiments"
