@@ -14,7 +14,7 @@ from dcn_tasks.scenes import scene_source
 
 pytestmark = pytest.mark.mxnet
 
-CONFIG = "demo/narrow_rfcn_dcn"
+RFCN, RCNN = "demo/narrow_rfcn_dcn", "demo/narrow_rcnn_dcn"  # class-agnostic boxes, and boxes of every class
 SMALL = {"SCALES": [96, 128], "TEST__RPN_POST_NMS_TOP_N": 24, "network__UNITS": [1, 1, 1, 1]}
 LOOKS = {
     "one look": {},
@@ -33,42 +33,45 @@ LOOKS = {
 
 
 def picture() -> np.ndarray:
-    return scene_source(load_config(CONFIG), "held_out", seed=3)[0].image
+    return scene_source(load_config(RFCN), "held_out", seed=3)[0].image
 
 
 @cache
-def weights() -> tuple[dict, dict]:
+def weights(network: str = RFCN) -> tuple[dict, dict]:
     """A calibrated checkpoint's arrays, `_test` copies in place."""
     from mxnet_ref import calibrated_init, detection_weights, with_test_copies
 
-    cfg = load_config(CONFIG, **SMALL)
+    cfg = load_config(network, **SMALL)
     arg, aux = calibrated_init(cfg, picture(), seed=0)
     return detection_weights(with_test_copies(arg, cfg)), aux
 
 
 @cache
-def in_mxnet(look: str) -> Detections:
+def in_mxnet(look: str, network: str = RFCN) -> Detections:
     from mxnet_ref import Detector
 
-    return Detector(config(look), *weights(), dtype="float64")(picture(), score_thresh=0.05)[0]
+    return Detector(config(look, network), *weights(network), dtype="float64")(picture(), score_thresh=0.05)[0]
 
 
-def in_torch(look: str) -> Detections:
+def in_torch(look: str, name: str) -> Detections:
     from torch_port.models import Detector, build_network
     from weights_convert import Params, to_torch
 
-    network = build_network(config(look)).double()
-    network.load_state_dict(to_torch(Params(*weights()), config(look)))
-    return Detector(network, config(look))(picture(), score_thresh=0.05)[0]
+    cfg = config(look, name)
+    network = build_network(cfg).double()
+    network.load_state_dict(to_torch(Params(*weights(name)), cfg))
+    return Detector(network, cfg)(picture(), score_thresh=0.05)[0]
 
 
-def config(look: str) -> Config:
-    return load_config(CONFIG, **SMALL, **LOOKS[look])
+def config(look: str, network: str = RFCN) -> Config:
+    return load_config(network, **SMALL, **LOOKS[look])
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_both_frameworks_find_the_same_boxes(look: str) -> None:
-    theirs, ours = in_mxnet(look), in_torch(look)
+@pytest.mark.parametrize(
+    ("look", "network"), [*((look, RFCN) for look in LOOKS), ("B", RCNN), ("M, B, flip and Soft-NMS", RCNN)]
+)
+def test_both_frameworks_find_the_same_boxes(look: str, network: str) -> None:
+    theirs, ours = in_mxnet(look, network), in_torch(look, network)
     assert len(theirs) >= 5
     np.testing.assert_array_equal(ours.classes, theirs.classes)
     np.testing.assert_allclose(ours.scores, theirs.scores, rtol=0, atol=LOOKS_FLOAT64_PX)
