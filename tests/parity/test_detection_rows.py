@@ -26,7 +26,7 @@ def test_the_same_boxes_in_another_order_hold():
 
 def test_a_missing_box_and_a_moved_box_are_red():
     assert verdicts(detection_rows("detections", found(), found(SCORES[:2], BOXES[:2]))) == [RED, HOLDS]
-    assert verdicts(detection_rows("detections", found(), found(boxes=BOXES + [0, 0, 0, 1]))) == [RED, HOLDS]
+    assert verdicts(detection_rows("detections", found(), found(boxes=BOXES + np.eye(4)[3]))) == [RED, HOLDS]
 
 
 def test_a_score_beyond_the_tolerance_is_red():
