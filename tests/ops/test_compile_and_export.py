@@ -10,6 +10,9 @@ from torch import Tensor
 
 from torch_port import ops
 
+# torch loads some decompositions through torch.jit.script on first use, and warns about itself.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+
 ROIS = torch.tensor([[0.0, 3, 5, 50, 61], [1, 20, 10, 90, 70], [0, -40, -40, 300, 300]])
 SCALE = {"spatial_scale": 0.1, "pooled_size": 3}
 PS = {**SCALE, "output_dim": 2, "group_size": 2}

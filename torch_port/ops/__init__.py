@@ -1,5 +1,6 @@
 """The operators, as Python functions; also `torch.ops.dcn.*`."""
 
+from torch_port.ops import autocast as _autocast  # noqa: F401  registers the rules under autocast
 from torch_port.ops.cpu_precision import set_cpu_precision
 from torch_port.ops.deform_conv import deform_conv2d, modulated_deform_conv2d
 from torch_port.ops.deform_psroi_pool import deform_psroi_pool

@@ -17,7 +17,7 @@ from torch_port.ops.transforms import (
     needs_gradient,
     one_level_down,
     register_autograd_kernel,
-    register_vmap_by_loop,
+    register_vmap_by_batch,
 )
 
 Size = int | Sequence[int]
@@ -103,12 +103,14 @@ def _(grad: Tensor, input: Tensor, offset: Tensor, mask: Tensor | None, weight: 
     check_border(border)
     if tuple(grad.shape) != shape.output:
         refuse(f"grad: expected {list(shape.output)}, got {list(grad.shape)}", "deform_conv2d_backward")
-    shapes = (input.shape, offset.shape, (0,) if mask is None else mask.shape, weight.shape, (shape.out_channels,))
-    for_input, *others = (s if want else (0,) for s, want in zip(shapes, wanted, strict=True))
-    return (
-        empty_in_format_of(input, for_input) if wanted[0] else input.new_empty(0),
-        *(input.new_empty(s) for s in others),
-    )
+    like = (
+        offset,
+        offset if mask is None else mask,
+        weight,
+    )  # gradients have the type of what they are the gradient of
+    others = (t.new_empty(t.shape if want else (0,)) for t, want in zip(like, wanted[1:4], strict=True))
+    for_input = empty_in_format_of(input, input.shape) if wanted[0] else input.new_empty(0)
+    return for_input, *others, input.new_empty(shape.out_channels if wanted[4] else 0)
 
 
 class DeformConv2dFunction(torch.autograd.Function):
@@ -131,13 +133,20 @@ class DeformConv2dFunction(torch.autograd.Function):
         return *(g if want else None for g, want in zip(gradients, wanted, strict=True)), None, None, None, None
 
 
+def in_type_of_sums(tensors: Sequence[Tensor | None]) -> tuple[Any, Any, Any, Any, Any]:
+    """Five tensors, float16 and bfloat16 ones in float32, in which the kernels compute positions and sums."""
+    halves = (torch.float16, torch.bfloat16)
+    a, b, c, d, e = (t.float() if t is not None and t.dtype in halves else t for t in tensors)
+    return a, b, c, d, e
+
+
 def autograd_kernel(input: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None,
                     *geometry: Any) -> Tensor:  # fmt: skip
     tensors = (input, offset, mask, weight, bias)
     if has_tangent(*tensors):
         shape = deform_conv_shape(*tensors, *geometry[:3])
         check_border(geometry[3])
-        return composite.forward(*tensors, shape, geometry[3])
+        return composite.forward(*in_type_of_sums(tensors), shape, geometry[3]).to(input.dtype)
     if needs_gradient(*tensors):
         return apply_at_this_level(DeformConv2dFunction, *tensors, *geometry)
     return below_autograd(torch.ops.dcn.deform_conv2d, *tensors, *geometry)
@@ -151,13 +160,15 @@ def backward_autograd_kernel(grad: Tensor, input: Tensor, offset: Tensor, mask: 
         return below_autograd(torch.ops.dcn.deform_conv2d_backward, *tensors, *geometry_and_wanted)
     geometry, border, wanted = geometry_and_wanted[:3], geometry_and_wanted[3], geometry_and_wanted[4:]
     shape = deform_conv_shape(input, offset, mask, weight, None, *geometry)
-    gradients = composite.backward(*tensors, shape, border)
-    return tuple(g if want and g is not None else input.new_zeros(0) for g, want in zip(gradients, wanted, strict=True))
+    gradients = composite.backward(*in_type_of_sums(tensors), shape, border)
+    like = (input, offset, offset if mask is None else mask, weight, grad)
+    return tuple(
+        g.to(t.dtype) if want and g is not None else t.new_zeros(0)
+        for g, t, want in zip(gradients, like, wanted, strict=True)
+    )
 
 
 register_autograd_kernel("deform_conv2d", autograd_kernel)
 register_autograd_kernel("deform_conv2d_backward", backward_autograd_kernel)
-register_vmap_by_loop("deform_conv2d")
-register_vmap_by_loop("deform_conv2d_backward")
-# Under autocast on the CPU the arithmetic stays in float32: there is no low-precision kernel to gain from.
-torch.library.register_autocast("dcn::deform_conv2d", "cpu", torch.float32, lib=LIBRARY)
+register_vmap_by_batch("deform_conv2d", shared=(3, 4))
+register_vmap_by_batch("deform_conv2d_backward", shared=(4,), sums=(12, 13))

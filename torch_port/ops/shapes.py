@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+import torch
 from torch import Tensor
 
 NAME = "deform_conv2d"
@@ -73,6 +74,17 @@ def check_companion(name: str, tensor: Tensor, input: Tensor) -> None:
     if tensor.dtype != input.dtype:
         expected, got = (str(t.dtype).removeprefix("torch.") for t in (input, tensor))
         refuse(f"{name}: expected input's dtype {expected}, got {got}")
+    check_device(name, tensor, input)
+
+
+def check_positions(name: str, tensor: Tensor, input: Tensor) -> None:
+    """Offsets and masks may be float32 beside a float16 or bfloat16 map: positions need the bits."""
+    if tensor.dtype == torch.float32 and input.dtype in (torch.float16, torch.bfloat16):
+        return check_device(name, tensor, input)
+    check_companion(name, tensor, input)
+
+
+def check_device(name: str, tensor: Tensor, input: Tensor) -> None:
     if tensor.device != input.device:
         refuse(f"{name}: expected input's device, {input.device}, got {tensor.device}")
 
@@ -133,12 +145,12 @@ def deform_conv_shape(
             f"offset: expected [{images}, 2*G*{taps}, {out_height}, {out_width}] with G offset groups that divide "
             f"{channels} channels, got {list(offset.shape)}"
         )
-    check_companion("offset", offset, input)
+    check_positions("offset", offset, input)
     if mask is not None:
         expected = [images, offset_groups * taps, out_height, out_width]
         if list(mask.shape) != expected:
             refuse(f"mask: expected {expected} ({offset_groups} offset groups by {taps} taps), got {list(mask.shape)}")
-        check_companion("mask", mask, input)
+        check_positions("mask", mask, input)
     if bias is not None:
         if list(bias.shape) != [weight.shape[0]]:
             refuse(f"bias: expected [{weight.shape[0]}], got {list(bias.shape)}")

@@ -58,21 +58,59 @@ def register_autograd_kernel(name: str, kernel: Callable) -> None:
     LIBRARY.impl(name, kernel, "Autograd")
 
 
+def over_slices(operator: Callable, info: Any, in_dims: tuple, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    """One call per slice: right for every operator, no faster than a Python loop."""
+    results = []
+    for i in range(info.batch_size):
+        slices = [a.select(dim, i) if isinstance(dim, int) else a for a, dim in zip(args, in_dims, strict=True)]
+        results.append(operator(*slices, **kwargs))
+    if isinstance(results[0], tuple):
+        stacked = tuple(torch.stack(parts) for parts in zip(*results, strict=True))
+        return stacked, tuple(0 for _ in stacked)
+    return torch.stack(results), 0
+
+
 def register_vmap_by_loop(name: str) -> None:
-    """Under vmap, one call per slice: right for every operator, no faster than a Python loop."""
+    """Under vmap, one call per slice."""
 
-    def over_slices(info: Any, in_dims: tuple, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    def rule(info: Any, in_dims: tuple, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        return over_slices(getattr(torch.ops.dcn, name), info, in_dims, *args, **kwargs)
+
+    torch.library.register_vmap(f"dcn::{name}", rule, lib=LIBRARY)
+
+
+def register_vmap_by_batch(name: str, *, shared: tuple[int, ...], sums: tuple[int, ...] = ()) -> None:
+    """Under vmap, one call whose batch holds every slice's images.
+
+    Args:
+        shared: which arguments are tensors without images (weight, bias): where one of them is mapped over, and where
+            an argument of `sums` asks for a sum over images (the weight's gradient), it is one call per slice.
+    """
+
+    def rule(info: Any, in_dims: tuple, *args: Any) -> tuple[Any, Any]:
         operator = getattr(torch.ops.dcn, name)
-        results = []
-        for i in range(info.batch_size):
-            slices = [a.select(dim, i) if isinstance(dim, int) else a for a, dim in zip(args, in_dims, strict=True)]
-            results.append(operator(*slices, **kwargs))
-        if isinstance(results[0], tuple):
-            stacked = tuple(torch.stack(parts) for parts in zip(*results, strict=True))
-            return stacked, tuple(0 for _ in stacked)
-        return torch.stack(results), 0
+        if any(in_dims[i] is not None for i in shared) or any(args[i] for i in sums):
+            return over_slices(operator, info, in_dims, *args)
 
-    torch.library.register_vmap(f"dcn::{name}", over_slices, lib=LIBRARY)
+        def joined(index: int, value: Any) -> Any:
+            if not isinstance(value, Tensor) or index in shared:
+                return value
+            dim = in_dims[index]
+            mapped = value.expand(info.batch_size, *value.shape) if dim is None else value.movedim(dim, 0)
+            return mapped.flatten(0, 1)
+
+        def parted(result: Tensor) -> Tensor:
+            """[B*N, ...] -> [B, N, ...]; a gradient nobody asked for stays [0], for every slice."""
+            if result.dim() == 1:
+                return result.expand(info.batch_size, *result.shape)
+            return result.unflatten(0, (info.batch_size, -1 if len(result) else 0))
+
+        results = operator(*(joined(i, a) for i, a in enumerate(args)))
+        if isinstance(results, tuple):
+            return tuple(parted(r) for r in results), tuple(0 for _ in results)
+        return parted(results), 0
+
+    torch.library.register_vmap(f"dcn::{name}", rule, lib=LIBRARY)
 
 
 def register_autocast_to_float32(name: str) -> None:
