@@ -67,16 +67,32 @@ def test_number_of_calls_and_values(mapped: tuple[str, ...], calls: int):
     same(got, by_hand(call, mapped, tensors))
 
 
-@pytest.mark.parametrize("argument, calls", [(0, 1), (1, 1), (2, 1), (3, 3)], ids=["input", "offset", "mask", "weight"])
-def test_gradient_of_each_slice(argument: int, calls: int):
-    """The weight's gradient is a sum over images, so it takes a backward call per slice."""
+@pytest.mark.parametrize("argument", range(4), ids=list(SHAPES)[:4])
+def test_gradient_of_each_slice(argument: int):
     mapped = ("input", "offset")
     tensors = arguments(mapped)
     gradient = torch.func.grad(lambda *t: call(*t).square().sum(), argnums=argument)
+    same(torch.vmap(gradient, in_dims=dims(mapped))(*tensors), by_hand(gradient, mapped, tensors))
+
+
+@pytest.mark.parametrize("wanted, calls", [("input", 1), ("offset", 1), ("mask", 1), ("weight", 3), ("bias", 3)])
+def test_number_of_backward_calls(wanted: str, calls: int):
+    """The weight's gradient is a sum over images, so it takes a backward call per slice."""
+    input, offset, mask, weight, _ = arguments(("offset",))
+    head = torch.ones(2, 6, 5, 6, dtype=torch.float64)
+    flags = [name == wanted for name in SHAPES]
+
+    def backward(o: Tensor) -> Tensor:
+        results = torch.ops.dcn.deform_conv2d_backward(
+            head, input, o, mask, weight, [1, 1], [1, 1], [1, 1], "zeros", *flags
+        )
+        assert [r.numel() > 0 for r in results] == flags
+        return results[flags.index(True)]
+
     with Calls() as seen:
-        got = torch.vmap(gradient, in_dims=dims(mapped))(*tensors)
-    assert seen.names == ["deform_conv2d"] + ["deform_conv2d_backward"] * calls
-    same(got, by_hand(gradient, mapped, tensors))
+        got = torch.vmap(backward)(offset)
+    assert seen.names == ["deform_conv2d_backward"] * calls
+    same(got, torch.stack([backward(o) for o in offset]))
 
 
 def test_mapped_axis_may_be_any():
