@@ -163,11 +163,19 @@ def bin_edges(segment: Segment, rois: np.ndarray, dtype: type) -> np.ndarray:
 
 def max_pool_masks(segment: Segment, data: np.ndarray, rois: np.ndarray) -> Masks:
     """ROIPooling: data [N, C, H, W], rois [R, 5]: bins that have other cells in float32 than in float64."""
-    differ = (bin_edges(segment, rois, np.float32) != bin_edges(segment, rois, np.float64)).any(axis=-1)  # [R, 2, P]
+    single, double = (bin_edges(segment, rois, dtype) for dtype in (np.float32, np.float64))
+    differ = (single != double).any(axis=-1)  # [R, 2, P]
     bins = differ[:, 1, :, None] | differ[:, 0, None, :]
     if not bins.any():
         return {}
-    return {"output": bins[:, None], segment.inputs[0]: np.ones((1, 1, 1, 1), bool)}
+    limits = np.array(data.shape[:1:-1]).reshape(1, 2, 1)
+    first = np.clip(np.minimum(single[..., 0], double[..., 0]), 0, limits).astype(int)
+    beyond = np.clip(np.maximum(single[..., 1], double[..., 1]), 0, limits).astype(int)
+    touched = np.zeros((len(data), 1, *data.shape[2:]), bool)
+    for roi, row, column in np.argwhere(bins):
+        window = slice(first[roi, 1, row], beyond[roi, 1, row]), slice(first[roi, 0, column], beyond[roi, 0, column])
+        touched[(int(rois[roi, 0]), 0, *window)] = True
+    return {"output": bins[:, None], segment.inputs[0]: touched}
 
 
 def _per_part(segment: Segment, bins: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

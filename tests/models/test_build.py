@@ -17,7 +17,11 @@ VOC_DCN = "rfcn/resnet_v1_101_voc0712_rfcn_dcn_end2end_ohem"
 VOC = "rfcn/resnet_v1_101_voc0712_rfcn_end2end_ohem"
 COCO_DCN = "rfcn/resnet_v1_101_coco_trainval_rfcn_dcn_end2end_ohem"
 COCO = "rfcn/resnet_v1_101_coco_trainval_rfcn_end2end_ohem"
+RCNN = "faster_rcnn/resnet_v1_101_voc0712_rcnn_end2end"
+RCNN_DCN = "faster_rcnn/resnet_v1_101_voc0712_rcnn_dcn_end2end"
+RCNN_COCO_DCN = "faster_rcnn/resnet_v1_101_coco_trainval_rcnn_dcn_end2end"
 CLASSES_AND_ANCHORS = {VOC_DCN: (21, 9), VOC: (21, 9), COCO_DCN: (81, 12), COCO: (81, 12)}
+CLASSES_AND_ANCHORS |= {RCNN: (21, 9), RCNN_DCN: (21, 9), RCNN_COCO_DCN: (81, 12)}
 
 
 def on_meta(config, **overrides):
@@ -25,22 +29,40 @@ def on_meta(config, **overrides):
         return build_network(load_config(config, **overrides))
 
 
-def new_parameters(classes, anchors, deformable):
+HEADS = {
+    "rfcn": lambda classes: {
+        "head.reduce": (1024, 2048, 1, 1),
+        "head.cls_maps": (49 * classes, 1024, 1, 1),
+        "head.bbox_maps": (392, 1024, 1, 1),
+    },
+    "faster_rcnn": lambda classes: {
+        "head.reduce": (256, 2048, 1, 1),
+        "head.fc1": (1024, 12544),
+        "head.fc2": (1024, 1024),
+        "head.cls_score": (classes, 1024),
+        "head.bbox_pred": (4 * classes, 1024),
+    },
+}
+DEFORMABLE_HEADS = {
+    "rfcn": lambda classes: {
+        "head.cls_offset_maps": (98 * classes, 1024, 1, 1),
+        "head.bbox_offset_maps": (98, 1024, 1, 1),
+    },
+    "faster_rcnn": lambda classes: {"head.offset": (98, 12544)},
+}
+
+
+def new_parameters(family, classes, anchors, deformable):
     """The parameters that are not ImageNet's: the table of the original's networks, under this project's names."""
     table = {
         "rpn.conv": (512, 1024, 3, 3),
         "rpn.cls_score": (2 * anchors, 512, 1, 1),
         "rpn.bbox_pred": (4 * anchors, 512, 1, 1),
-        "head.reduce": (1024, 2048, 1, 1),
-        "head.cls_maps": (49 * classes, 1024, 1, 1),
-        "head.bbox_maps": (392, 1024, 1, 1),
+        **HEADS[family](classes),
     }
     if deformable:
-        table |= {
-            "head.cls_offset_maps": (98 * classes, 1024, 1, 1),
-            "head.bbox_offset_maps": (98, 1024, 1, 1),
-            **{f"backbone.stage5.{unit}.offset_conv": (72, 512, 3, 3) for unit in range(3)},
-        }
+        table |= DEFORMABLE_HEADS[family](classes)
+        table |= {f"backbone.stage5.{unit}.offset_conv": (72, 512, 3, 3) for unit in range(3)}
     shapes = {f"{name}.weight": shape for name, shape in table.items()}
     return shapes | {f"{name}.bias": shape[:1] for name, shape in table.items()}
 
@@ -50,7 +72,7 @@ def test_new_parameters_are_the_originals(config):
     classes, anchors = CLASSES_AND_ANCHORS[config]
     network = on_meta(config)
     found = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    expected = new_parameters(classes, anchors, deformable="dcn" in config)
+    expected = new_parameters(config.partition("/")[0], classes, anchors, deformable="dcn" in config)
     backbone = re.compile(r"backbone\.(stem|stage\d\.\d+(\.shortcut)?)\.(conv\d?|bn\d?)\.")
     assert {name: shape for name, shape in found.items() if not backbone.match(name)} == expected
 
@@ -83,12 +105,25 @@ def counted_from_the_graph(text):
             taps = math.prod(map(int, re.findall(r"\d+", values["kernel"])))
             total += filters * channels[inputs[0]] * taps + (0 if values.get("no_bias") == "True" else filters)
             channels[name] = filters
+        elif operator == "FullyConnected":
+            source = inputs[0]
+            features = channels[source] * (49 if source in ("roi_pool", "offset_t", "deformable_roi_pool") else 1)
+            channels[name] = int(values["num_hidden"])
+            total += channels[name] * (features + 1)
         elif operator == "BatchNorm":
             total += 2 * channels[name]
     return total
 
 
-@pytest.mark.parametrize("config, listing", [(VOC, "rfcn_train.txt"), (VOC_DCN, "rfcn_dcn_train.txt")])
+@pytest.mark.parametrize(
+    "config, listing",
+    [
+        (VOC, "rfcn_train.txt"),
+        (VOC_DCN, "rfcn_dcn_train.txt"),
+        (RCNN, "rcnn_train.txt"),
+        (RCNN_DCN, "rcnn_dcn_train.txt"),
+    ],
+)
 def test_parameter_count_is_the_listed_graphs(config, listing, spec_folder):
     expected = counted_from_the_graph((spec_folder / "layers" / listing).read_text())
     assert sum(parameter.numel() for parameter in on_meta(config).parameters()) == expected

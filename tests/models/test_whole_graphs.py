@@ -23,6 +23,8 @@ CASES = {
             "network__FIXED_PARAMS": ["conv1", "bn_conv1", "res2", "bn2", "gamma", "beta"],
         },
     ),
+    "deformable Faster R-CNN": ("demo/narrow_rcnn_dcn", {}),
+    "plain Faster R-CNN": ("demo/narrow_rcnn", {}),
 }
 
 
@@ -34,7 +36,7 @@ def lively_network(cfg):
         for name, parameter in network.named_parameters():
             if "offset" in name:
                 parameter.normal_(std=0.02)
-            elif name.startswith(("rpn.", "head.")) and parameter.dim() == 4:
+            elif name.startswith(("rpn.", "head.")) and parameter.dim() in (2, 4):
                 parameter.normal_(std=parameter[0].numel() ** -0.5)
         for name, buffer in network.named_buffers():
             buffer.normal_(std=0.1) if name.endswith("mean") else buffer.uniform_(50, 100)
@@ -121,7 +123,16 @@ def test_a_planted_mistake_is_seen(plant):
 
 
 @pytest.mark.mxnet
-@pytest.mark.parametrize("config", ["demo/narrow_rfcn_dcn", "demo/narrow_rfcn"])
+def test_fully_connected_offsets_at_the_full_rate_are_seen():
+    plant = set_in_groups(lr_mult=1.0)
+    errors = errors_after_updates(*CASES["deformable Faster R-CNN"], plant, steps=2)
+    assert errors["offset_weight"] > 1e4 * FLOAT64_SAME_FUNCTION
+
+
+@pytest.mark.mxnet
+@pytest.mark.parametrize(
+    "config", ["demo/narrow_rfcn_dcn", "demo/narrow_rfcn", "demo/narrow_rcnn_dcn", "demo/narrow_rcnn"]
+)
 def test_inference_is_mxnets(config):
     from reference_graphs import reference_inference
 

@@ -10,6 +10,7 @@ from dcn_tasks.errors import InputError
 pytestmark = pytest.mark.mxnet
 VOC = "rfcn/resnet_v1_101_voc0712_rfcn_dcn_end2end_ohem"
 COCO = "rfcn/resnet_v1_101_coco_trainval_rfcn_dcn_end2end_ohem"
+RCNN = "faster_rcnn/resnet_v1_101_voc0712_rcnn_dcn_end2end"
 
 
 def new_parameters(classes: int, anchors: int) -> dict[str, tuple[int, ...]]:
@@ -75,6 +76,24 @@ def test_only_conv_new_1_learns_three_times_as_fast():
     for is_train in (True, False):
         found = learning_rate_multipliers(build_symbol(VOC, is_train))
         assert found == {"conv_new_1_weight": 3.0, "conv_new_1_bias": 3.0}
+
+
+def test_only_the_fully_connected_offsets_learn_a_hundred_times_slower():
+    from mxnet_ref import build_symbol, learning_rate_multipliers
+
+    for is_train in (True, False):
+        found = learning_rate_multipliers(build_symbol(RCNN, is_train))
+        assert found == {"offset_weight": 0.01, "offset_bias": 0.01}
+
+
+def test_faster_rcnn_starts_with_zero_offsets_and_small_heads():
+    from mxnet_ref import init_params
+
+    arg, _ = init_params(tiny("demo/narrow_rcnn_dcn"))
+    assert not any(value.any() for name, value in arg.items() if "offset" in name)
+    for layer in ("fc_new_1", "fc_new_2", "cls_score", "bbox_pred"):
+        assert not arg[f"{layer}_bias"].any()
+        assert 0.008 < arg[f"{layer}_weight"].std() < 0.012
 
 
 def test_offset_layers_and_biases_start_at_zero_and_new_weights_small(tiny_params):

@@ -28,6 +28,12 @@ DEEPLAB = [
     "deeplab/deeplab_resnet_v1_101_voc12_segmentation_dcn",
     "deeplab/deeplab_cityscapes_demo",
 ]
+FASTER_RCNN = [
+    "faster_rcnn/resnet_v1_101_voc0712_rcnn_end2end",
+    "faster_rcnn/resnet_v1_101_voc0712_rcnn_dcn_end2end",
+    "faster_rcnn/resnet_v1_101_coco_trainval_rcnn_end2end",
+    "faster_rcnn/resnet_v1_101_coco_trainval_rcnn_dcn_end2end",
+]
 VOC = ORIGINAL[0]
 
 
@@ -43,6 +49,10 @@ def test_all_seven_rfcn_files_of_the_original_ship() -> None:
 
 def test_all_five_deeplab_files_of_the_original_ship() -> None:
     assert set(DEEPLAB) <= set(config_names())
+
+
+def test_all_four_faster_rcnn_files_of_the_original_ship() -> None:
+    assert set(FASTER_RCNN) <= set(config_names())
 
 
 @pytest.mark.parametrize("name", config_names())
@@ -67,6 +77,19 @@ def test_shipped_configuration_describes_a_network_and_survives_a_dump(name: str
         (DEEPLAB[1], "symbol", "resnet_v1_101_deeplab_dcn"),
         (DEEPLAB[2], "TRAIN.ENABLE_CROP", False),
         (DEEPLAB[3], "dataset.NUM_CLASSES", 21),
+        (FASTER_RCNN[0], "CLASS_AGNOSTIC", False),
+        (FASTER_RCNN[0], "TRAIN.ENABLE_OHEM", False),
+        (FASTER_RCNN[0], "TRAIN.BATCH_ROIS", 128),
+        (FASTER_RCNN[0], "TRAIN.BG_THRESH_LO", 0.1),
+        (FASTER_RCNN[0], "TRAIN.lr_step", "4.83"),
+        (FASTER_RCNN[0], "TEST.max_per_image", 300),
+        (FASTER_RCNN[1], "symbol", "resnet_v1_101_rcnn_dcn"),
+        (FASTER_RCNN[1], "output_path", "./output/rcnn/voc"),
+        (FASTER_RCNN[2], "network.NUM_ANCHORS", 12),
+        (FASTER_RCNN[2], "gpus", "0,1,2,3"),
+        (FASTER_RCNN[3], "TRAIN.model_prefix", "rcnn_coco"),
+        (FASTER_RCNN[3], "TEST.max_per_image", 100),
+        (FASTER_RCNN[3], "expected.mAP", 35.0),
         (ORIGINAL[1], "symbol", "resnet_v1_101_rfcn_dcn"),
         (ORIGINAL[1], "TRAIN.model_prefix", "rfcn_voc"),
         (ORIGINAL[1], "expected.mAP@0.5", 82.3),

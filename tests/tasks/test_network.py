@@ -1,5 +1,7 @@
 """The network that a configuration describes."""
 
+from pathlib import Path
+
 import pytest
 
 from dcn_tasks.config import load_config
@@ -10,7 +12,7 @@ PLAIN = "rfcn/resnet_v1_101_voc0712_rfcn_end2end_ohem"
 DEFORMABLE = "rfcn/resnet_v1_101_voc0712_rfcn_dcn_end2end_ohem"
 
 
-def spec(name: str = PLAIN, **overrides: object) -> NetworkSpec:
+def spec(name: str | Path = PLAIN, **overrides: object) -> NetworkSpec:
     return NetworkSpec.from_config(load_config(name, **overrides))
 
 
@@ -28,6 +30,38 @@ def test_symbol_says_what_is_deformable(name, units, roi_pooling, groups, pooled
     assert network.deform_conv_units == units
     assert network.deform_roi_pooling is roi_pooling
     assert (network.num_deformable_group, network.pooled_size) == (groups, pooled)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "family", "head_width", "groups", "dilation", "offset_dilation"),
+    [
+        ("resnet_v1_101_rfcn_dcn", "rfcn", 1024, 4, 2, None),
+        ("resnet_v1_101_rcnn_dcn", "rcnn", 256, 4, 2, None),
+        ("resnet_v1_101_fpn_dcn_rcnn", "fpn", 256, 4, 1, None),
+        ("resnet_v1_101_deeplab_dcn", "deeplab", 1024, 1, 2, 1),
+    ],
+)
+def test_a_file_of_the_original_that_knows_only_its_keys_gets_what_its_symbol_writes_out(
+    tmp_path, symbol, family, head_width, groups, dilation, offset_dilation
+) -> None:
+    path = tmp_path / "original.yaml"
+    path.write_text(f"symbol: {symbol}\nnetwork: {{NUM_ANCHORS: 9}}\n")
+    network = spec(path)
+    assert (network.family, network.head_width, network.pooled_size) == (family, head_width, 7)
+    assert (network.num_deformable_group, network.res5_dilation) == (groups, dilation)
+    assert network.offset_dilation == offset_dilation
+
+
+def test_deformable_fpn_deforms_the_last_units_of_stages_3_and_4_too() -> None:
+    network = spec(symbol="resnet_v1_101_fpn_dcn_rcnn")
+    assert network.deform_conv_units == ("res3b3", "res4b22", "res5a", "res5b", "res5c")
+
+
+def test_what_a_symbol_writes_out_can_be_changed() -> None:
+    changed = spec(
+        DEFORMABLE, network__HEAD_WIDTH=96, network__DEFORM_CONV_UNITS=["res5c"], network__DEFORM_ROI_POOLING=False
+    )
+    assert (changed.head_width, changed.deform_conv_units, changed.deform_roi_pooling) == (96, ("res5c",), False)
 
 
 def test_offsets_of_the_demo_are_predicted_without_dilation_and_res5_dilates_by_two() -> None:
