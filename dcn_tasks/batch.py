@@ -4,17 +4,20 @@ import numpy as np
 
 from dcn_tasks.config import Config
 from dcn_tasks.images import to_network_input
-from dcn_tasks.network import NetworkSpec
+from dcn_tasks.network import ALIGNED, RESNET, NetworkSpec
 from dcn_tasks.rpn_targets import assign_anchors
 from dcn_tasks.streams import Draws
 
 
-def feature_size(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of the stride-16 map: 7x7/2 convolution, 3x3/2 ceil pooling, two stride-2 1x1 convolutions."""
+def feature_size(height: int, width: int, backbone: str = RESNET) -> tuple[int, int]:
+    """Rows and columns of the stride-16 map: 7x7/2 convolution, 3x3/2 pooling, two convolutions of stride 2.
+
+    ResNet pools without padding, upwards; Aligned-Inception-ResNet with a pixel of padding all around.
+    """
 
     def side(pixels: int) -> int:
         stem = (pixels + 2 * 3 - 7) // 2 + 1
-        pooled = -(-(stem - 3) // 2) + 1
+        pooled = (stem - 1) // 2 + 1 if backbone == ALIGNED else -(-(stem - 3) // 2) + 1
         return ((pooled - 1) // 2) // 2 + 1
 
     return side(height), side(width)
@@ -37,8 +40,8 @@ def training_batch(image: np.ndarray, gt_boxes: np.ndarray, cfg: Config, draws: 
     data, im_info = to_network_input(image, cfg)
     boxes = np.array(gt_boxes, np.float32).reshape(-1, 5)
     boxes[:, :4] = scaled_boxes(boxes[:, :4], im_info[0])
-    feat_h, feat_w = feature_size(*data.shape[2:])
     spec, train = NetworkSpec.from_config(cfg), cfg.TRAIN
+    feat_h, feat_w = feature_size(data.shape[2], data.shape[3], spec.backbone)
     targets = assign_anchors(
         feat_h,
         feat_w,

@@ -40,6 +40,10 @@ SYMBOLS = {  # by `symbol`; the family is what both frameworks, the rules and th
     "resnet_v1_101_deeplab": SymbolFile("deeplab", num_deformable_group=1, offset_dilation=1),
     "resnet_v1_101_deeplab_dcn": SymbolFile("deeplab", RES5, num_deformable_group=1, offset_dilation=1),
 }
+RESNET, ALIGNED = "resnet_v1", "aligned_inception_resnet"
+# network.BACKBONE -> the 3x3 convolutions of a unit, and their width's divisor
+BACKBONES = {RESNET: {"branch2b": 1}, ALIGNED: {"branch2b": 1, "branch3b": 2, "branch3c": 2}}
+ALIGNED_FAMILIES = ("rfcn", "rcnn")  # which the paper builds on Aligned-Inception-ResNet
 RESNET_101 = (3, 4, 23, 3)  # the one depth whose Caffe layout numbers the units of res3 and res4: res3b1, res4b1 ..
 
 
@@ -65,6 +69,7 @@ class NetworkSpec:
     feature_stride: int
     res5_dilation: int = 2  # of res5's 3x3 convolutions
     offset_dilation: int | None = None  # of the offset convolutions; None: as the convolution they serve
+    backbone: str = RESNET
 
     @property
     def num_anchors(self) -> int:
@@ -83,6 +88,21 @@ class NetworkSpec:
         if numbered:
             return [f"{stage}a"] + [f"{stage}b{index}" for index in range(1, count)]
         return [f"{stage}{ascii_lowercase[index]}" for index in range(count)]
+
+    def convolutions_3x3(self) -> dict[str, int]:
+        """Channels of the units' 3x3 convolutions by node name, in the graph's order: {"res2a_branch2b": 64, ..}."""
+        return {
+            f"res{name}_{branch}": self.base_width * 2 ** (stage - 2) // divisor
+            for stage in range(2, 6)
+            for name in self.unit_names(stage)
+            for branch, divisor in BACKBONES[self.backbone].items()
+        }
+
+    @property
+    def deformable_convolutions(self) -> tuple[str, ...]:
+        """Node names of the deformable 3x3 convolutions, in the graph's order."""
+        named = self.deform_conv_units
+        return tuple(name for name in self.convolutions_3x3() if name in named or name.rpartition("_")[0] in named)
 
     @staticmethod
     def from_config(cfg: Config) -> "NetworkSpec":
@@ -115,7 +135,9 @@ class NetworkSpec:
             feature_stride=network.RPN_FEAT_STRIDE,
             res5_dilation=chosen("RES5_DILATION"),
             offset_dilation=chosen("OFFSET_DILATION"),
+            backbone=network.BACKBONE,
         )
+        spec.check_backbone()
         if len(spec.units) != 4 or min(spec.units) < 1:
             raise InputError(f"config: network.UNITS: expected four counts of at least 1, got {list(spec.units)}")
         if spec.num_anchors != network.NUM_ANCHORS:
@@ -123,14 +145,29 @@ class NetworkSpec:
                 f"config: network.NUM_ANCHORS: expected {spec.num_anchors} (scales times ratios), got {network.NUM_ANCHORS}"
             )
         if network.DEFORM_CONV_UNITS is None:
+            counts = symbol.deform_conv
+            if spec.backbone == ALIGNED and counts == RES5:
+                counts = (0, 0, 1)  # the last three 3x3 convolutions are all in the last unit
             last = [
-                name
-                for stage, count in zip((3, 4, 5), symbol.deform_conv, strict=False)
-                for name in spec.last_units(stage, count)
+                name for stage, count in zip((3, 4, 5), counts, strict=True) for name in spec.last_units(stage, count)
             ]
             spec = replace(spec, deform_conv_units=tuple(f"res{name}" for name in last))
         spec.check_deformable_units()
         return spec
+
+    def check_backbone(self) -> None:
+        """Raises: InputError for an unknown backbone, a family it is not built for, or a width it cannot halve."""
+        if self.backbone not in BACKBONES:
+            raise InputError(f"config: network.BACKBONE: expected one of {', '.join(BACKBONES)}, got {self.backbone!r}")
+        if self.backbone == ALIGNED and self.family not in ALIGNED_FAMILIES:
+            raise InputError(
+                f"config: network.BACKBONE: {ALIGNED} is built for {' and '.join(ALIGNED_FAMILIES)}, as in the paper, not "
+                f"for {self.family}: use {RESNET}"
+            )
+        if self.backbone == ALIGNED and self.base_width % 2:
+            raise InputError(
+                f"config: network.BASE_WIDTH: expected an even number for {ALIGNED}, got {self.base_width}"
+            )
 
     def last_units(self, stage: int, count: int) -> list[str]:
         """Names of a stage's last units, at most as many as it has; for stage 5 of the original 3 are all."""
@@ -139,15 +176,17 @@ class NetworkSpec:
 
     def check_deformable_units(self) -> None:
         """Raises: InputError for a deformable unit that does not exist, or whose channels the groups do not divide."""
-        widths = {
-            f"res{name}": self.base_width * 2 ** (stage - 2) for stage in range(2, 6) for name in self.unit_names(stage)
-        }
+        convolutions = self.convolutions_3x3()
+        known = {name.rpartition("_")[0]: None for name in convolutions}  # units, in their order
+        if self.backbone == ALIGNED:  # or one convolution of a unit
+            known |= dict.fromkeys(convolutions)
         for unit in self.deform_conv_units:
-            if unit not in widths:
-                near = difflib.get_close_matches(unit, widths, n=1, cutoff=0)[0]
+            if unit not in known:
+                near = difflib.get_close_matches(unit, known, n=1, cutoff=0)[0]
                 raise InputError(f"config: network.DEFORM_CONV_UNITS: no unit {unit!r}: did you mean {near}?")
-            if widths[unit] % self.num_deformable_group:
+        for name in self.deformable_convolutions:
+            if convolutions[name] % self.num_deformable_group:
                 raise InputError(
-                    f"config: network.NUM_DEFORMABLE_GROUP: expected a divisor of the {widths[unit]} channels of "
-                    f"{unit}_branch2b, got {self.num_deformable_group}"
+                    f"config: network.NUM_DEFORMABLE_GROUP: expected a divisor of the {convolutions[name]} channels of "
+                    f"{name}, got {self.num_deformable_group}"
                 )

@@ -11,7 +11,7 @@ import mxnet_ref.operators  # noqa: F401, registers the original's Python operat
 from dcn_tasks.config import Config, load_config
 from dcn_tasks.errors import InputError
 from dcn_tasks.network import NetworkSpec
-from mxnet_ref.backbone import resnet
+from mxnet_ref.backbone import backbone_of, resnet
 from mxnet_ref.heads import (
     deeplab_test,
     deeplab_train,
@@ -63,7 +63,7 @@ def two_stage(
     """RPN on res4 and a head on res5. head: (res5, spec) -> the head."""
     data, im_info = mx.sym.Variable("data"), mx.sym.Variable("im_info")
     gt_boxes = mx.sym.Variable("gt_boxes") if is_train else None
-    backbone = resnet(data, spec)
+    backbone = backbone_of(data, spec)
     if is_train:
         rpn = rpn_train(backbone.res4, im_info, spec, cfg, dtype)
         return rois_train(rpn, gt_boxes, head(backbone.res5, spec), spec, cfg)

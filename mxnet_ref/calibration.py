@@ -74,7 +74,7 @@ def randomise(arg: Arrays, seed: int) -> None:
     """Scales and shifts away from ones and zeros, offset weights away from zeros, in place."""
     for name, value in arg.items():
         if name.endswith("_gamma"):
-            low, high = BRANCH_SCALE if name.endswith("branch2c_gamma") else (0.7, 1.3)
+            low, high = BRANCH_SCALE if name.endswith(("branch2c_gamma", "merge_gamma")) else (0.7, 1.3)
             value[:] = Draws(seed).generator(f"calibrate/{name}").uniform(low, high, value.shape)
         elif name.endswith("_beta"):
             value[:] = 0.1 * normal(name, value.shape, seed)
@@ -89,8 +89,8 @@ def calibrate_backbone(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) ->
     """
     spec = NetworkSpec.from_config(cfg)
     symbol = build_symbol(cfg, False, network__USE_GLOBAL_STATS=False)
-    for unit in spec.deform_conv_units:  # one by one: the offsets of one unit move the input of the next
-        scale_outputs(symbol, {f"{unit}_branch2b_offset": OFFSET_STD_PX}, arg, aux, inputs, is_train=True)
+    for name in spec.deformable_convolutions:  # one by one: the offsets of one move the input of the next
+        scale_outputs(symbol, {f"{name}_offset": OFFSET_STD_PX}, arg, aux, inputs, is_train=True)
     nodes = json.loads(symbol.tojson())["nodes"]
     norms = {node["name"]: nodes[node["inputs"][0][0]]["name"] for node in nodes if node["op"] == "BatchNorm"}
     found = outputs_of(symbol, list(norms.values()), arg, aux, inputs, is_train=True)

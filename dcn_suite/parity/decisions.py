@@ -62,7 +62,9 @@ def taken_cells(data: np.ndarray, rois: np.ndarray, segment: Segment) -> np.ndar
 
 def taken_pixels(data: np.ndarray, segment: Segment) -> np.ndarray:
     """[N, C, OH, OW] index in H*W of the pixel that max pooling takes; the first of equal ones, as both frameworks do."""
-    kernel, stride = (int(segment.attrs[name].strip("()").split(",")[0]) for name in ("kernel", "stride"))
+    kernel, stride, pad = (
+        int(segment.attrs.get(name, "(0, 0)").strip("()").split(",")[0]) for name in ("kernel", "stride", "pad")
+    )
     full = segment.attrs.get("pooling_convention") == "full"
-    _, taken = F.max_pool2d(torch.as_tensor(data), kernel, stride, ceil_mode=full, return_indices=True)
+    _, taken = F.max_pool2d(torch.as_tensor(data), kernel, stride, pad, ceil_mode=full, return_indices=True)
     return taken.numpy()

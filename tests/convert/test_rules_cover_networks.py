@@ -10,7 +10,9 @@ from tests.convert.checkpoints import FASTER_RCNN, NARROW, OTHERS, made_up, narr
 from weights_convert import node_map, nodes_without_counterpart, rules_for, to_torch
 
 NETWORKS = {
-    name: name for name in config_names() if name.startswith(("rfcn/resnet", "faster_rcnn/", "deeplab/", "demo/narrow"))
+    name: name
+    for name in config_names()
+    if name.startswith(("rfcn/resnet", "rfcn/aligned", "faster_rcnn/", "deeplab/", "demo/narrow"))
 }
 VARIANTS = {
     "class-aware boxes": {"CLASS_AGNOSTIC": False},

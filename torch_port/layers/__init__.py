@@ -7,9 +7,9 @@ from torch_port.layers.deform_conv import (
     ModulatedDeformConv2d,
     ModulatedDeformConv2dPack,
 )
-from torch_port.layers.elementwise import Add, ChannelSoftmax
+from torch_port.layers.elementwise import Add, ChannelSoftmax, Concat
 from torch_port.layers.fully_connected import FullyConnected
-from torch_port.layers.pooling import CeilMaxPool, GlobalAverage
+from torch_port.layers.pooling import CeilMaxPool, GlobalAverage, PaddedMaxPool
 from torch_port.layers.proposal import Proposal, ProposalLimits
 from torch_port.layers.rated_conv import RatedConv2d
 from torch_port.layers.roi_pooling import DeformPSRoIPool, PSRoIPool, RoIPool
@@ -21,6 +21,7 @@ __all__ = [
     "BilinearDeconvolution",
     "CeilMaxPool",
     "ChannelSoftmax",
+    "Concat",
     "Crop",
     "DeformConv2d",
     "DeformConv2dPack",
@@ -30,6 +31,7 @@ __all__ = [
     "ModulatedDeformConv2d",
     "ModulatedDeformConv2dPack",
     "PSRoIPool",
+    "PaddedMaxPool",
     "Proposal",
     "ProposalLimits",
     "RatedConv2d",

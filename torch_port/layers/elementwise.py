@@ -11,6 +11,13 @@ class Add(nn.Module):
         return a + b
 
 
+class Concat(nn.Module):
+    """Maps side by side: [N, C1, H, W], [N, C2, H, W], .. -> [N, C1 + C2 + .., H, W]. Source: MXNet Concat(dim=1)."""
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        return torch.cat(maps, dim=1)
+
+
 class ChannelSoftmax(nn.Module):
     """Softmax over `classes` groups of channels.
 

@@ -41,6 +41,29 @@ class CeilMaxPool(nn.Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}"
 
 
+class PaddedMaxPool(nn.Module):
+    """Max pooling with padding that never wins: OH = floor((H + 2 * padding - kernel) / stride) + 1.
+
+    Args: kernel_size, stride, padding: in pixels, the same for both axes; padding at most half of kernel_size.
+    Source: MXNet 1.9.1 Pooling with its default pooling_convention="valid", which is also PyTorch's rule.
+    """
+
+    def __init__(self, kernel_size: int, stride: int, *, padding: int):
+        super().__init__()
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C, OH, OW]."""
+        return F.max_pool2d(input, self.kernel_size, self.stride, self.padding)
+
+    def taken(self, input: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C, OH, OW] index in the flattened H*W of the pixel that each window takes."""
+        return F.max_pool2d(input, self.kernel_size, self.stride, self.padding, return_indices=True)[1]
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
 class GlobalAverage(nn.Module):
     """The mean of every map: [R, C, P, P] -> [R, C]; R may be 0.
 

@@ -8,10 +8,10 @@ from torch import nn
 
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
-from dcn_tasks.network import NetworkSpec
+from dcn_tasks.network import ALIGNED, NetworkSpec
 from torch_port.layers import ProposalLimits
 from torch_port.layers.proposal import Variant
-from torch_port.models.backbone import ResNet
+from torch_port.models.backbone import AlignedInceptionResNet, ResNet
 from torch_port.models.deeplab import DeepLab
 from torch_port.models.heads import DeepLabHead, RCNNHead, RFCNHead, RPNHead
 from torch_port.models.initial import initialise
@@ -49,7 +49,7 @@ def rfcn(cfg: Config, spec: NetworkSpec) -> RFCN:
         spatial_scale=1 / spec.feature_stride,
         deformable=spec.deform_roi_pooling,
     )
-    return RFCN(resnet(spec), rpn(cfg, spec), head, **two_stage_arguments(cfg, spec))
+    return RFCN(backbone_of(spec), rpn(cfg, spec), head, **two_stage_arguments(cfg, spec))
 
 
 def rcnn(cfg: Config, spec: NetworkSpec) -> FasterRCNN:
@@ -63,7 +63,7 @@ def rcnn(cfg: Config, spec: NetworkSpec) -> FasterRCNN:
         spatial_scale=1 / spec.feature_stride,
         deformable=spec.deform_roi_pooling,
     )
-    return FasterRCNN(resnet(spec), rpn(cfg, spec), head, **two_stage_arguments(cfg, spec))
+    return FasterRCNN(backbone_of(spec), rpn(cfg, spec), head, **two_stage_arguments(cfg, spec))
 
 
 def rpn(cfg: Config, spec: NetworkSpec) -> RPNHead:
@@ -98,6 +98,33 @@ def deeplab(cfg: Config, spec: NetworkSpec) -> DeepLab:
 
 FAMILIES: dict[str, Callable[[Config, NetworkSpec], Network]] = {"rfcn": rfcn, "rcnn": rcnn, "deeplab": deeplab}
 OFFSET_BIAS_LR_MULT = 2.0  # of DeepLab's offset convolutions
+
+
+def backbone_of(spec: NetworkSpec) -> ResNet | AlignedInceptionResNet:
+    """The backbone that network.BACKBONE names."""
+    return aligned_inception_resnet(spec) if spec.backbone == ALIGNED else resnet(spec)
+
+
+def aligned_inception_resnet(spec: NetworkSpec) -> AlignedInceptionResNet:
+    return AlignedInceptionResNet(
+        spec.units,
+        base_width=spec.base_width,
+        deformable=deformable_places(spec),
+        offset_groups=spec.num_deformable_group,
+        stage5_dilation=spec.res5_dilation,
+        offset_dilation=spec.offset_dilation,
+        use_global_stats=spec.use_global_stats,
+    )
+
+
+PLACES = {"branch2b": ("a", 2), "branch3b": ("b", 2), "branch3c": ("b", 3)}  # of Aligned-Inception-ResNet's 3x3s
+
+
+def deformable_places(spec: NetworkSpec) -> frozenset[tuple[int, int, str, int]]:
+    """("res5c_branch3b", ..) as (stage, 0-based unit, branch, convolution)."""
+    units = {f"res{name}": (stage, index) for stage in STAGES for index, name in enumerate(spec.unit_names(stage))}
+    named = (name.rpartition("_") for name in spec.deformable_convolutions)
+    return frozenset((*units[unit], *PLACES[convolution]) for unit, _, convolution in named)
 
 
 def resnet(spec: NetworkSpec, *, stage5_stride: int = 1, offset_bias_lr_mult: float = 1.0) -> ResNet:
@@ -176,8 +203,8 @@ NORMALISATION = r"backbone\..*\bbn\d?\."
 FIXED_PATTERNS = {
     r"conv1": rf"{STEM}(conv|bn)\.",  # also a piece of bn_conv1
     r"bn_conv1": rf"{STEM}bn\.",
-    r"res(?P<stage>[2-5])": r"backbone\.stage{stage}\.\d+\.(shortcut\.conv|conv\d|offset_conv)\.",
-    r"bn(?P<stage>[2-5])": r"backbone\.stage{stage}\.\d+\.(shortcut\.bn|bn\d)\.",
+    r"res(?P<stage>[2-5])": r"backbone\.stage{stage}\.\d+\.([ab]\.)?(shortcut\.conv|conv\d|offset_conv\d?)\.",
+    r"bn(?P<stage>[2-5])": r"backbone\.stage{stage}\.\d+\.([ab]\.)?(shortcut\.bn|bn\d)\.",
     r"gamma": NORMALISATION + r"weight",
     r"beta": NORMALISATION + r"bias",
 }

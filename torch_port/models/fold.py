@@ -8,7 +8,9 @@ from torch import nn
 
 from dcn_tasks.errors import InputError
 from torch_port.layers import BatchNorm, DeformConv2d
+from torch_port.models.backbone import InceptionUnit
 
+ALL = slice(None)  # channels
 PAIRS = (("conv", "bn"), ("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -25,8 +27,10 @@ def fold_batch_norm(network: Network) -> Network:
     """
     folded = copy.deepcopy(network).eval().requires_grad_(False)
     for parent in folded.modules():
+        if isinstance(parent, InceptionUnit):
+            fold_concat(parent)
         for conv, norm in PAIRS:
-            if isinstance(getattr(parent, norm, None), BatchNorm):
+            if hasattr(parent, conv) and isinstance(getattr(parent, norm, None), BatchNorm):
                 fold_pair(getattr(parent, conv), getattr(parent, norm))
                 setattr(parent, norm, nn.Identity())
         if isinstance(parent, nn.ReLU):
@@ -39,11 +43,25 @@ def fold_batch_norm(network: Network) -> Network:
     return folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def fold_concat(unit: InceptionUnit) -> None:
+    """Folds the normalisation of the concatenated branches into the last convolution of each, its own channels."""
+    start = 0
+    for branch in (unit.a, unit.b):
+        conv = branch.last
+        stop = start + conv.out_channels
+        fold_pair(conv, unit.bn1, slice(start, stop))
+        start = stop
+    unit.bn1 = nn.Identity()  # type: ignore[assignment]
+
+
 @torch.no_grad()
-def fold_pair(conv: nn.Conv2d | DeformConv2d, norm: BatchNorm) -> None:
-    """Scales the convolution's weight and gives it the bias, both computed in float64."""
-    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    shift = norm.bias.double() - norm.running_mean.double() * scale
+def fold_pair(conv: nn.Conv2d | DeformConv2d, norm: BatchNorm, channels: slice = ALL) -> None:
+    """Scales the convolution's weight and gives it the bias, both computed in float64. channels: of the norm."""
+    weight, bias, mean, variance = (
+        tensor.double()[channels] for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    )
+    scale = weight / (variance + norm.eps).sqrt()
+    shift = bias - mean * scale
     if conv.bias is not None:
         shift += conv.bias.double() * scale
     conv.weight = nn.Parameter((conv.weight.double() * scale[:, None, None, None]).to(conv.weight), requires_grad=False)

@@ -9,6 +9,7 @@ A decision is named by the path of the module that takes it, with `:part` where 
 
     path of a ReLU                      mask, output shape: 1 passes, 0 blocks
     path of a CeilMaxPool               index of the taken pixel in the flattened H*W, output shape
+    path of a PaddedMaxPool             the same
     path of a RoIPool                   the same; -1 where a bin has no pixel
     path of a Proposal                  RoIs [R, 5]
     PATH:rois :labels :bbox_targets :bbox_weights          of a ProposalTarget; all four
@@ -30,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from dcn_tasks.errors import InputError
-from torch_port.layers import CeilMaxPool, DeformConv2d, DeformPSRoIPool, Proposal, RoIPool
+from torch_port.layers import CeilMaxPool, DeformConv2d, DeformPSRoIPool, PaddedMaxPool, Proposal, RoIPool
 from torch_port.models.positions import conv_positions, pool_positions
 from torch_port.models.sampling import HardRoIs, HardRoISelector, ProposalTarget, RoISamples
 from torch_port.ops.roi_pool import gather
@@ -182,6 +183,7 @@ SAMPLE_PARTS = ("rois", "labels", "bbox_targets", "bbox_weights")
 KINDS: dict[type[nn.Module], tuple[tuple[str, ...], str, bool]] = {
     nn.ReLU: (("",), "relu", False),
     CeilMaxPool: (("",), "max_pool", False),
+    PaddedMaxPool: (("",), "max_pool", False),
     RoIPool: (("",), "roi_pool", False),
     Proposal: (("",), "proposal", False),
     ProposalTarget: (SAMPLE_PARTS, "proposal_target", False),
@@ -257,7 +259,7 @@ def recorder(path: str, decisions: dict[str, np.ndarray]) -> Callable:
         found: dict[str, Tensor] = {}
         if isinstance(module, nn.ReLU):
             found[path] = args[0] > 0
-        elif isinstance(module, CeilMaxPool):
+        elif isinstance(module, CeilMaxPool | PaddedMaxPool):
             found[path] = module.taken(args[0])
         elif isinstance(module, RoIPool):
             found[path] = module.taken(*args)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dcn_tasks.errors import InputError
 from dcn_tasks.streams import Draws
 from torch_port.layers import ProposalLimits
-from torch_port.models.backbone import ResNet, Stages
+from torch_port.models.backbone import AlignedInceptionResNet, ResNet, Stages
 from torch_port.models.heads import BoxHead, RFCNHead, RPNHead
 from torch_port.models.losses import SmoothL1Loss, SoftmaxOutput
 from torch_port.models.replay import ReplayReport, replaying
@@ -72,7 +72,7 @@ class TwoStage(nn.Module):
 
     def __init__(
         self,
-        backbone: ResNet,
+        backbone: ResNet | AlignedInceptionResNet,
         rpn: RPNHead,
         head: RFCNHead | BoxHead,
         *,

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
-from dcn_tasks.network import NetworkSpec
-from weights_convert.rules import deeplab, deeplab_nodes, rcnn, rcnn_nodes, rfcn, rfcn_nodes
+from dcn_tasks.network import ALIGNED, RESNET, NetworkSpec
+from weights_convert.rules import aligned_inception_resnet as aligned
+from weights_convert.rules import aligned_inception_resnet_nodes as aligned_nodes
+from weights_convert.rules import deeplab, deeplab_nodes, rcnn, rcnn_nodes, resnet, resnet_nodes, rfcn, rfcn_nodes
 from weights_convert.rules.resnet import DROPS
 from weights_convert.rules.rule import TEST_SUFFIX, Drop, Entry, NodeRule, Rule, expand
 from weights_convert.rules.scopes import scopes_of
@@ -21,6 +23,10 @@ NODES: dict[str, tuple[NodeRule, ...]] = {
     "rfcn": rfcn_nodes.NODES,
     "rcnn": rcnn_nodes.NODES,
     "deeplab": deeplab_nodes.NODES,
+}
+BACKBONES = {  # network.BACKBONE -> its part of the tables above, which are written with ResNet's
+    RESNET: (resnet.BACKBONE, resnet_nodes.BACKBONE),
+    ALIGNED: (aligned.BACKBONE, aligned_nodes.BACKBONE),
 }
 
 
@@ -82,13 +88,21 @@ def rules_of(spec: NetworkSpec) -> RuleSet:
     entries: dict[str, Entry] = {}
     tensors: set[str] = set()
     scopes = scopes_of(spec)
-    for rule in RULES[spec.family]:
+    for rule in tables_of(spec)[0]:
         for entry in expand(rule, scopes):
             if entry.mxnet in entries or entry.torch in tensors:
                 raise InputError(f"rules_for: two rules give {entry.mxnet} or {entry.torch}; mend the rule table")
             entries[entry.mxnet] = entry
             tensors.add(entry.torch)
     return RuleSet(entries, DROPS, spec)
+
+
+def tables_of(spec: NetworkSpec) -> tuple[tuple[Rule, ...], tuple[NodeRule, ...]]:
+    """A family's tables of arrays and nodes, with the network's own backbone in the place of ResNet's."""
+    rules, nodes = BACKBONES[spec.backbone]
+    others = [rule for rule in RULES[spec.family] if rule not in resnet.BACKBONE]
+    other_nodes = [rule for rule in NODES[spec.family] if rule not in resnet_nodes.BACKBONE]
+    return (*rules, *others), (*nodes, *other_nodes)
 
 
 def account_for(found: Mapping[str, tuple[str, tuple[int, ...], str]], rules: RuleSet) -> Account:
@@ -136,7 +150,7 @@ def nodes_of(cfg: Config, is_train: bool) -> list[tuple[str, str | None, str]]:
     phase = "train" if is_train else "test"
     return [
         (rule.node.format_map(b), rule.torch and rule.torch.format_map(b), rule.why)
-        for rule in NODES[spec.family]
+        for rule in tables_of(spec)[1]
         if rule.phase in ("both", phase)
         for b in scopes[rule.each]
     ]

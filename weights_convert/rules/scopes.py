@@ -1,7 +1,7 @@
 """The repeated parts of a network, as bindings for the patterns of the rules."""
 
-from dcn_tasks.errors import InputError
 from dcn_tasks.network import NetworkSpec
+from weights_convert.rules.aligned_inception_resnet import unit_scopes
 from weights_convert.rules.rule import Binding, Scopes
 
 EXPANSION = 4  # a bottleneck's output channels over its width
@@ -32,13 +32,7 @@ def scopes_of(spec: NetworkSpec) -> Scopes:
             units.append(names | {"out": outside, "in": channels, "width": width, "offsets": offsets})
             channels = outside
     head = head_binding(spec)
-    known = [f"res{unit['unit']}" for unit in units]
-    unknown = [unit for unit in spec.deform_conv_units if unit not in known]
-    if unknown:
-        raise InputError(
-            f"network.DEFORM_CONV_UNITS: expected units of this backbone ({known[0]} to {known[-1]}), got "
-            f"{', '.join(unknown)}"
-        )
+    spec.check_deformable_units()
     return {
         "network": [head],
         "deformable_head": [head] if spec.deform_roi_pooling else [],
@@ -47,6 +41,7 @@ def scopes_of(spec: NetworkSpec) -> Scopes:
         "convolution": convolutions,
         "projection": [unit for unit in units if unit["i"] == 0],
         "deformable_unit": [unit for unit in units if f"res{unit['unit']}" in spec.deform_conv_units],
+        **unit_scopes(spec, TAPS),
     }
 
 

@@ -1,5 +1,6 @@
 """Networks that turn an image into feature maps."""
 
+from torch_port.models.backbone.aligned_inception_resnet import AlignedInceptionResNet, InceptionUnit
 from torch_port.models.backbone.resnet import Bottleneck, ResNet, Stages
 
-__all__ = ["Bottleneck", "ResNet", "Stages"]
+__all__ = ["AlignedInceptionResNet", "Bottleneck", "InceptionUnit", "ResNet", "Stages"]
