@@ -216,17 +216,6 @@ def test_map_with_more_pixels_than_an_index_holds_is_refused():
         deform_conv2d(huge, torch.empty(1, 2, 1 << 16, 1 << 15, device="meta"), torch.empty(1, 1, 1, 1, device="meta"))
 
 
-def test_half_precision_is_refused_with_a_remedy_and_cast_under_autocast():
-    t = arguments()
-    half = {k: v.bfloat16() for k, v in t.items()}
-    with pytest.raises(
-        RuntimeError, match=r"input: expected float32 or float64 on the CPU, got bfloat16: use .float\(\)"
-    ):
-        modulated(**half)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(modulated(**half), modulated(**{k: v.float() for k, v in half.items()}))
-
-
 def test_the_library_uses_only_the_stable_abi():
     symbols = subprocess.run(
         ["nm", "-D", "--undefined-only", "-C", CPU_LIBRARY], capture_output=True, text=True, check=True

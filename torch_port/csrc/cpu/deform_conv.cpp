@@ -1,7 +1,7 @@
-// deform_conv2d on the CPU: schema, checks, choice of kernels. The arithmetic
-// is core/deform_conv.h.
-#include "arguments/deform_conv.h"
-
+// deform_conv2d on the CPU: schema, checks, choice of kernels. The arithmetic is core/deform_conv.h.
+//
+// float32: vector kernels, or split products on the matrix unit where they were chosen. float64: vector kernels.
+// bfloat16: the matrix unit, or, as float16 always, widened to float32 and back. Coordinates are float32 or wider.
 #include <torch/csrc/stable/library.h>
 
 #include <optional>
@@ -9,6 +9,7 @@
 #include <tuple>
 #include <vector>
 
+#include "arguments/deform_conv.h"
 #include "cpu/amx.h"
 #include "cpu/deform_conv_amx.h"
 #include "cpu/isa.h"
@@ -20,73 +21,148 @@ namespace {
 using namespace deform_conv;
 
 void check_type(const Tensor& input) {
-  if (!is_float32_or_float64(input)) {
-    refuse(NAME, "input: expected float32 or float64 on the CPU, got ", dtype_text(input), ": use .float()");
+  const ScalarType type = input.scalar_type();
+  if (!is_float32_or_float64(input) && type != ScalarType::BFloat16 && type != ScalarType::Half) {
+    refuse(NAME, "input: expected float32, float64, bfloat16 or float16, got ", dtype_text(input));
   }
 }
 
-// Split products on the matrix unit, where they were chosen and the values
-// allow it.
-template <class T>
-bool split_forward(const DeformConvArrays<T>& a, bool channels_last) {
-#if DCN_HAVE_AMX
-  if constexpr (sizeof(T) == 4) {
-    return chosen_precision() == Precision::bf16x3 && amx_available() && amx_deform_conv_forward(a, channels_last);
-  }
-#endif
-  return false;
+// `t` as `type`; in the same memory format.
+Tensor converted(const Tensor& t, ScalarType type) { return t.scalar_type() == type ? t : torch::stable::to(t, type); }
+std::optional<Tensor> converted(const std::optional<Tensor>& t, ScalarType type) {
+  return t ? std::optional<Tensor>(converted(*t, type)) : std::nullopt;
 }
 
 template <class T>
-bool split_backward(const DeformConvArrays<T>& a, bool channels_last) {
-#if DCN_HAVE_AMX
-  if constexpr (sizeof(T) == 4) {
-    return chosen_precision() == Precision::bf16x3 && amx_available() &&
-           amx_deform_conv_backward(a, channels_last, false);
-  }
-#endif
-  return false;
+const T* read(const Tensor& t) {
+  return static_cast<const T*>(t.const_data_ptr());
+}
+template <class T>
+const T* read(const std::optional<Tensor>& t) {
+  return t ? read<T>(*t) : nullptr;
+}
+template <class T>
+T* written(const Tensor& t, bool wanted = true) {
+  return wanted ? static_cast<T*>(t.mutable_data_ptr()) : nullptr;
 }
 
-template <class T>
-const T* data_or_null(const std::optional<Tensor>& t) {
-  return t ? t->const_data_ptr<T>() : nullptr;
+Tensor empty_like_format(const Tensor& input, const Sizes& sizes, bool channels_last) {
+  return torch::stable::empty(sizes, input.scalar_type(), std::nullopt, input.device(), std::nullopt,
+                              channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
 }
+
+// One forward call in memory: T of maps, C of coordinates.
+struct Forward {
+  DeformConvShape shape;
+  Border border;
+  bool channels_last;
+  Tensor input, offset, weight, output;
+  std::optional<Tensor> mask, bias;
+
+  template <class T, class C>
+  DeformConvArrays<T, C> arrays() const {
+    DeformConvArrays<T, C> a = {};
+    a.shape = shape;
+    a.border = border;
+    a.input = read<T>(input);
+    a.offset = read<C>(offset);
+    a.mask = read<C>(mask);
+    a.weight = read<T>(weight);
+    a.bias = read<T>(bias);
+    a.output = written<T>(output);
+    return a;
+  }
+
+  template <class T>
+  void run() const {
+    const DeformConvArrays<T> a = arrays<T, T>();
+    if (chosen_isa() == Isa::plain) return plain_deform_conv_forward(a, channels_last);
+    if constexpr (sizeof(T) == 4) {
+      if (chosen_precision() == Precision::bf16x3 && amx_available() && amx_deform_conv_forward(a, channels_last)) {
+        return;
+      }
+    }
+    tiled_deform_conv_forward(a, channels_last);
+  }
+
+  // False: nothing done.
+  bool run_bfloat16() const {
+    return input.scalar_type() == ScalarType::BFloat16 && amx_available() &&
+           amx_deform_conv_forward(arrays<Bf16, float>(), channels_last);
+  }
+};
 
 Tensor deform_conv2d(const Tensor& input, const Tensor& offset, const std::optional<Tensor>& mask, const Tensor& weight,
                      const std::optional<Tensor>& bias, Sizes stride, Sizes padding, Sizes dilation,
                      std::string border) {
   check_type(input);
   const DeformConvShape s = checked_shape(input, offset, mask, weight, bias, stride, padding, dilation);
-  const Border rule = border_named(border);
-  const bool last = is_channels_last(input), plain = chosen_isa() == Isa::plain;
-  const Tensor output =
-      torch::stable::empty(output_sizes(s), input.scalar_type(), std::nullopt, input.device(), std::nullopt,
-                           last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
-  if (s.images == 0) return output;
-  const Tensor x = last && !plain ? input : dense(input), o = dense(offset), w = dense(weight);
-  const std::optional<Tensor> m = dense(mask), b = dense(bias);
-  by_type(input, [&](auto zero) {
-    using T = decltype(zero);
-    DeformConvArrays<T> a = {};
-    a.shape = s;
-    a.border = rule;
-    a.input = x.const_data_ptr<T>();
-    a.offset = o.const_data_ptr<T>();
-    a.mask = data_or_null<T>(m);
-    a.weight = w.const_data_ptr<T>();
-    a.bias = data_or_null<T>(b);
-    a.output = output.mutable_data_ptr<T>();
-    if (plain) {
-      plain_deform_conv_forward(a, last);
-    } else if (!split_forward(a, last)) {
-      tiled_deform_conv_forward(a, last);
-    }
-  });
-  return output;
+  const ScalarType wide = accumulator_type(input);
+  const bool last = is_channels_last(input);
+  Forward call = {s,
+                  border_named(border),
+                  last,
+                  input,
+                  dense(converted(offset, wide)),
+                  dense(weight),
+                  empty_like_format(input, output_sizes(s), last),
+                  dense(converted(mask, wide)),
+                  dense(bias)};
+  if (s.images == 0) return call.output;
+  if (!last || chosen_isa() == Isa::plain) call.input = dense(input);
+  if (is_float32_or_float64(input)) {
+    by_type(input, [&](auto zero) { call.run<decltype(zero)>(); });
+  } else if (!call.run_bfloat16()) {
+    return converted(deform_conv2d(converted(input, wide), call.offset, call.mask, converted(weight, wide),
+                                   converted(bias, wide), stride, padding, dilation, border),
+                     input.scalar_type());
+  }
+  return call.output;
 }
 
 using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
+
+struct Wanted {
+  bool input, offset, mask, weight, bias;
+};
+
+// One backward call in memory. Gradients come zero-filled, that of input not: it is written whole.
+struct Backward {
+  Forward forward;
+  bool grad_last;
+  Wanted want;
+  Tensor grad, for_input, for_offset, for_mask, for_weight, for_bias;
+
+  template <class T, class C>
+  DeformConvArrays<T, C> arrays() const {
+    DeformConvArrays<T, C> a = forward.arrays<T, C>();
+    a.grad = read<T>(grad);
+    a.grad_input = written<T>(for_input, want.input);
+    a.grad_offset = written<C>(for_offset, want.offset);
+    a.grad_mask = written<C>(for_mask, want.mask);
+    a.grad_weight = written<T>(for_weight, want.weight);
+    a.grad_bias = written<T>(for_bias, want.bias);
+    return a;
+  }
+
+  template <class T>
+  void run() const {
+    const DeformConvArrays<T> a = arrays<T, T>();
+    if (chosen_isa() == Isa::plain) return plain_deform_conv_backward(a);
+    if constexpr (sizeof(T) == 4) {
+      if (chosen_precision() == Precision::bf16x3 && amx_available() &&
+          amx_deform_conv_backward(a, forward.channels_last, grad_last)) {
+        return;
+      }
+    }
+    tiled_deform_conv_backward(a, forward.channels_last, grad_last);
+  }
+
+  bool run_bfloat16() const {
+    return forward.input.scalar_type() == ScalarType::BFloat16 && amx_available() &&
+           amx_deform_conv_backward(arrays<Bf16, float>(), forward.channels_last, grad_last);
+  }
+};
 
 Gradients deform_conv2d_backward(const Tensor& grad, const Tensor& input, const Tensor& offset,
                                  const std::optional<Tensor>& mask, const Tensor& weight, Sizes stride, Sizes padding,
@@ -96,56 +172,58 @@ Gradients deform_conv2d_backward(const Tensor& grad, const Tensor& input, const 
   const DeformConvShape s = checked_shape(input, offset, mask, weight, std::nullopt, stride, padding, dilation);
   const Border rule = border_named(border);
   check_backward(s, grad, input, mask.has_value(), want_mask);
-  const auto zeros = [&](bool wanted, const Tensor& like) {
-    return torch::stable::new_zeros(input, wanted ? sizes_of(like) : Sizes{0});
+  const ScalarType wide = accumulator_type(input), type = input.scalar_type();
+  const bool plain = chosen_isa() == Isa::plain, last = is_channels_last(input) && !plain;
+  const bool grad_last = is_channels_last(grad) && !plain;
+  const auto zeros = [&](bool wanted, const Tensor& like, ScalarType as) {
+    return torch::stable::new_zeros(input, wanted ? sizes_of(like) : Sizes{0}, as);
   };
-  Tensor for_input = zeros(want_input, input), for_offset = zeros(want_offset, offset);
-  Tensor for_mask = zeros(want_mask, mask ? *mask : offset), for_weight = zeros(want_weight, weight);
-  Tensor for_bias = torch::stable::new_zeros(input, {want_bias ? s.out_channels : 0});
-  if (s.images > 0) {
-    const bool plain = chosen_isa() == Isa::plain, in_place = is_channels_last(input) && !plain;
-    const Tensor x = in_place ? input : dense(input), o = dense(offset), w = dense(weight), g = dense(grad);
-    const std::optional<Tensor> m = dense(mask);
-    by_type(input, [&](auto zero) {
-      using T = decltype(zero);
-      DeformConvArrays<T> a = {};
-      a.shape = s;
-      a.border = rule;
-      a.input = x.const_data_ptr<T>();
-      a.offset = o.const_data_ptr<T>();
-      a.mask = data_or_null<T>(m);
-      a.weight = w.const_data_ptr<T>();
-      a.grad = g.const_data_ptr<T>();
-      a.grad_input = want_input ? for_input.mutable_data_ptr<T>() : nullptr;
-      a.grad_offset = want_offset ? for_offset.mutable_data_ptr<T>() : nullptr;
-      a.grad_mask = want_mask ? for_mask.mutable_data_ptr<T>() : nullptr;
-      a.grad_weight = want_weight ? for_weight.mutable_data_ptr<T>() : nullptr;
-      a.grad_bias = want_bias ? for_bias.mutable_data_ptr<T>() : nullptr;
-      if (plain) {
-        plain_deform_conv_backward(a);
-      } else if (!split_backward(a, in_place)) {
-        tiled_deform_conv_backward(a, in_place);
-      }
-    });
+  const Tensor& mask_like = mask ? *mask : offset;
+  const Forward forward = {s,
+                           rule,
+                           last,
+                           last ? input : dense(input),
+                           dense(converted(offset, wide)),
+                           dense(weight),
+                           grad,
+                           dense(converted(mask, wide)),
+                           std::nullopt};
+  Backward call = {forward,
+                   grad_last,
+                   {want_input, want_offset, want_mask, want_weight, want_bias},
+                   grad_last ? grad : dense(grad),
+                   want_input ? empty_like_format(input, sizes_of(input), last) : zeros(false, input, type),
+                   zeros(want_offset, offset, wide),
+                   zeros(want_mask, mask_like, wide),
+                   zeros(want_weight, weight, type),
+                   torch::stable::new_zeros(input, {want_bias ? s.out_channels : 0})};
+  const auto finished = [&] {
+    return Gradients{plain && want_input ? in_format_of(call.for_input, input) : call.for_input,
+                     converted(call.for_offset, offset.scalar_type()),
+                     converted(call.for_mask, mask_like.scalar_type()), call.for_weight, call.for_bias};
+  };
+  if (s.images == 0) return finished();
+  if (is_float32_or_float64(input)) {
+    by_type(input, [&](auto zero) { call.run<decltype(zero)>(); });
+  } else if (!call.run_bfloat16()) {
+    std::tie(call.for_input, call.for_offset, call.for_mask, call.for_weight, call.for_bias) = deform_conv2d_backward(
+        converted(grad, wide), converted(input, wide), forward.offset, forward.mask, converted(weight, wide), stride,
+        padding, dilation, border, want_input, want_offset, want_mask, want_weight, want_bias);
+    for (Tensor* t : {&call.for_input, &call.for_weight, &call.for_bias}) *t = converted(*t, type);
   }
-  if (want_input) for_input = in_format_of(for_input, input);
-  return {for_input, for_offset, for_mask, for_weight, for_bias};
+  return finished();
 }
 
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(dcn, m) {
   m.def(
-      "deform_conv2d(Tensor input, Tensor offset, Tensor? mask, Tensor "
-      "weight, Tensor? bias, int[2] stride, "
+      "deform_conv2d(Tensor input, Tensor offset, Tensor? mask, Tensor weight, Tensor? bias, int[2] stride, "
       "int[2] padding, int[2] dilation, str border) -> Tensor");
   m.def(
-      "deform_conv2d_backward(Tensor grad, Tensor input, Tensor offset, "
-      "Tensor? mask, Tensor weight, int[2] stride, "
-      "int[2] padding, int[2] dilation, str border, bool want_input, bool "
-      "want_offset, bool want_mask, "
-      "bool want_weight, bool want_bias) -> (Tensor, Tensor, Tensor, Tensor, "
-      "Tensor)");
+      "deform_conv2d_backward(Tensor grad, Tensor input, Tensor offset, Tensor? mask, Tensor weight, int[2] stride, "
+      "int[2] padding, int[2] dilation, str border, bool want_input, bool want_offset, bool want_mask, "
+      "bool want_weight, bool want_bias) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(dcn, CPU, m) {

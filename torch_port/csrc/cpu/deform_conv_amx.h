@@ -118,9 +118,20 @@ void end_tiles();
 // cpu/deform_conv_amx_forward.cpp, cpu/deform_conv_amx_backward.cpp. False:
 // nothing done, the values or the shape are none for this engine.
 // channels_last: of input (and output); grad_last: of grad.
+#if DCN_HAVE_AMX
 template <class T>
 bool amx_deform_conv_forward(const DeformConvArrays<T, float>&, bool channels_last);
 template <class T>
 bool amx_deform_conv_backward(const DeformConvArrays<T, float>&, bool channels_last, bool grad_last);
+#else
+template <class T>
+bool amx_deform_conv_forward(const DeformConvArrays<T, float>&, bool) {
+  return false;
+}
+template <class T>
+bool amx_deform_conv_backward(const DeformConvArrays<T, float>&, bool, bool) {
+  return false;
+}
+#endif
 
 }  // namespace dcn::cpu

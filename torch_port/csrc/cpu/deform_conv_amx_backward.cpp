@@ -2,6 +2,7 @@
 // is a segment of channels, so that no two threads add to the same element.
 #if DCN_HAVE_AMX
 #include "cpu/amx_engine.h"
+#include "cpu/sum_bias.h"
 
 namespace dcn::cpu {
 namespace {
@@ -34,44 +35,6 @@ bool values_split(const DeformConvArrays<T, float>& a) {
                        a.mask ? largest_of(a.mask, s.images * s.offset_groups * s.taps() * s.positions()) : 0});
   }
   return true;
-}
-
-float number(float x) { return x; }
-float number(Bf16 x) {
-  const uint32_t bits = uint32_t(x) << 16;
-  float value;
-  std::memcpy(&value, &bits, 4);
-  return value;
-}
-
-void assign(float x, float& target) { target = x; }
-void assign(float x, Bf16& target) {  // ties to even; NaN stays NaN
-  uint32_t bits;
-  std::memcpy(&bits, &x, 4);
-  target = x != x ? 0x7fc0 : static_cast<Bf16>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-template <class T>
-void sum_bias(const DeformConvArrays<T, float>& a, bool grad_last) {
-  const DeformConvShape& s = a.shape;
-  constexpr int64_t BLOCK = 64;
-  for_slices((s.out_channels + BLOCK - 1) / BLOCK, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
-      double sums[BLOCK] = {};
-      const int64_t first = block * BLOCK, count = std::min(BLOCK, s.out_channels - first);
-      for (int64_t image = 0; image < s.images; ++image) {
-        for (int64_t i = 0; grad_last && i < s.positions(); ++i) {
-          const T* grad = a.grad + (image * s.positions() + i) * s.out_channels + first;
-          for (int64_t o = 0; o < count; ++o) sums[o] += number(grad[o]);
-        }
-        for (int64_t o = 0; !grad_last && o < count; ++o) {
-          const T* grad = a.grad + (image * s.out_channels + first + o) * s.positions();
-          for (int64_t i = 0; i < s.positions(); ++i) sums[o] += number(grad[i]);
-        }
-      }
-      for (int64_t o = 0; o < count; ++o) assign(static_cast<float>(sums[o]), a.grad_bias[first + o]);
-    }
-  });
 }
 
 // Adds up what the segments of one offset group found: sums

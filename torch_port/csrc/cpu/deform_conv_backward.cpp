@@ -5,6 +5,7 @@
 
 #include "cpu/isa.h"
 #include "cpu/pixel_maps.h"
+#include "cpu/sum_bias.h"
 
 namespace dcn::cpu {
 namespace {
@@ -110,21 +111,6 @@ void gather_slopes(const DeformConvArrays<T>& a, const std::vector<Block>& block
 }
 
 template <class T>
-void sum_bias(const DeformConvArrays<T>& a) {
-  const DeformConvShape& s = a.shape;
-  for_slices(s.out_channels, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o) {
-      double sum = 0;
-      for (int64_t image = 0; image < s.images; ++image) {
-        const T* grad = a.grad + (image * s.out_channels + o) * s.positions();
-        for (int64_t i = 0; i < s.positions(); ++i) sum += grad[i];
-      }
-      a.grad_bias[o] = static_cast<T>(sum);
-    }
-  });
-}
-
-template <class T>
 struct UnitSpace {
   Buffer<SampleRecord<T>> records;
   Buffer<SampleSlopes<T>> slopes;
@@ -132,7 +118,7 @@ struct UnitSpace {
 };
 
 template <class T>
-void run_units(const DeformConvArrays<T>& a, const Kernels<T>& kernel, bool channels_last) {
+void run_units(const DeformConvArrays<T>& a, const Kernels<T>& kernel, bool channels_last, bool grad_last) {
   const DeformConvShape& s = a.shape;
   const PanelLayout layout = kernel.layout(T());
   const int64_t pixels = s.height * s.width, largest = BLOCK_BYTES / static_cast<int64_t>(sizeof(T));
@@ -145,7 +131,7 @@ void run_units(const DeformConvArrays<T>& a, const Kernels<T>& kernel, bool chan
   const bool slopes = a.grad_offset || a.grad_mask;
 
   const Buffer<T> map = to_pixel_map(a.input, channels_last, s.images, s.channels, pixels);
-  const Buffer<T> grad = to_pixel_map(a.grad, false, s.images, s.out_channels, s.positions());
+  const Buffer<T> grad = to_pixel_map(a.grad, grad_last, s.images, s.out_channels, s.positions());
   const Buffer<T> weight(weight_size(s, blocks), true);
   const Buffer<T> grad_weight(a.grad_weight ? weight_size(s, blocks) : 0, true);
   const Buffer<T> sums(slopes ? num_blocks * sums_size : 0, true);
@@ -196,18 +182,22 @@ void run_units(const DeformConvArrays<T>& a, const Kernels<T>& kernel, bool chan
     });
   }
   if (slopes) gather_slopes(a, blocks, sums.data());
-  if (a.grad_input) from_pixel_maps(grad_input.data(), splits, s.images, s.channels, pixels, a.grad_input);
+  if (a.grad_input) {
+    from_pixel_maps(grad_input.data(), splits, s.images, s.channels, pixels, channels_last, a.grad_input);
+  };
 }
 
 }  // namespace
 
 template <class T>
-void tiled_deform_conv_backward(const DeformConvArrays<T>& a, bool channels_last) {
-  if (a.grad_bias) sum_bias(a);
-  if (a.grad_input || a.grad_offset || a.grad_mask || a.grad_weight) run_units(a, kernels<T>(), channels_last);
+void tiled_deform_conv_backward(const DeformConvArrays<T>& a, bool channels_last, bool grad_last) {
+  if (a.grad_bias) sum_bias(a, grad_last);
+  if (a.grad_input || a.grad_offset || a.grad_mask || a.grad_weight) {
+    run_units(a, kernels<T>(), channels_last, grad_last);
+  }
 }
 
-template void tiled_deform_conv_backward(const DeformConvArrays<float>&, bool);
-template void tiled_deform_conv_backward(const DeformConvArrays<double>&, bool);
+template void tiled_deform_conv_backward(const DeformConvArrays<float>&, bool, bool);
+template void tiled_deform_conv_backward(const DeformConvArrays<double>&, bool, bool);
 
 }  // namespace dcn::cpu

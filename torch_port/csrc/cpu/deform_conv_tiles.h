@@ -111,11 +111,11 @@ DCN_DECLARE(avx512, float)
 DCN_DECLARE(avx512, double)
 #undef DCN_DECLARE
 
-// cpu/deform_conv_forward.cpp, cpu/deform_conv_backward.cpp: the fused kernels on all threads. channels_last: of input
-// and output; other tensors are contiguous.
+// cpu/deform_conv_forward.cpp, cpu/deform_conv_backward.cpp: the fused kernels on all threads. channels_last: of input,
+// output and grad_input; grad_last: of grad; other tensors are contiguous.
 template <class T>
 void tiled_deform_conv_forward(const DeformConvArrays<T>&, bool channels_last);
 template <class T>
-void tiled_deform_conv_backward(const DeformConvArrays<T>&, bool channels_last);
+void tiled_deform_conv_backward(const DeformConvArrays<T>&, bool channels_last, bool grad_last);
 
 }  // namespace dcn::cpu

@@ -42,22 +42,29 @@ Buffer<T> to_pixel_map(const T* tensor, bool channels_last, int64_t images, int6
   return map;
 }
 
-// The sum of `copies` maps -> [N, C, pixels].
+// The sum of `copies` maps -> [N, C, pixels] or [N, pixels, C].
 template <class T>
-void from_pixel_maps(const T* maps, int64_t copies, int64_t images, int64_t channels, int64_t pixels, T* tensor) {
+void from_pixel_maps(const T* maps, int64_t copies, int64_t images, int64_t channels, int64_t pixels,
+                     bool channels_last, T* tensor) {
   constexpr int64_t BLOCK = LINE<T>;
-  const int64_t pitch = padded_pitch<T>(channels), blocks = (channels + BLOCK - 1) / BLOCK;
+  const int64_t pitch = padded_pitch<T>(channels), blocks = (pixels + BLOCK - 1) / BLOCK;
   const int64_t size = images * (pixels + 1) * pitch;
   for_slices(images * blocks, 1, [&](int64_t slice_begin, int64_t slice_end) {
     for (int64_t unit = slice_begin; unit < slice_end; ++unit) {
       const int64_t image = unit / blocks, first = unit % blocks * BLOCK;
-      const int64_t last = first + BLOCK < channels ? first + BLOCK : channels;
+      const int64_t last = first + BLOCK < pixels ? first + BLOCK : pixels;
       for (int64_t copy = 0; copy < copies; ++copy) {
         const T* source = maps + copy * size + image * (pixels + 1) * pitch;
-        for (int64_t p = 0; p < pixels; ++p) {
-          for (int64_t c = first; c < last; ++c) {
-            T& target = tensor[(image * channels + c) * pixels + p];
-            target = copy == 0 ? source[p * pitch + c] : target + source[p * pitch + c];
+        const auto add = [&](T& target, T value) { target = copy == 0 ? value : target + value; };
+        if (channels_last) {
+          for (int64_t p = first; p < last; ++p) {
+            T* target = tensor + (image * pixels + p) * channels;
+            for (int64_t c = 0; c < channels; ++c) add(target[c], source[p * pitch + c]);
+          }
+        } else {
+          for (int64_t c = 0; c < channels; ++c) {
+            T* target = tensor + (image * channels + c) * pixels;
+            for (int64_t p = first; p < last; ++p) add(target[p], source[p * pitch + c]);
           }
         }
       }
