@@ -1,0 +1,30 @@
+"""Variants by arguments compute the same in both frameworks: layers before stage 5, dilations, poolings."""
+
+import pytest
+
+from dcn_suite.parity.run import Settings, run_parity
+from dcn_tasks.config import load_config
+
+pytestmark = pytest.mark.mxnet
+VARIANTS = {
+    "R-FCN: deformable pooling alone, dilation 4": (
+        "demo/narrow_rfcn",
+        {"network__DEFORM_ROI_POOLING": True, "network__RES5_DILATION": 4},
+    ),
+    "Faster R-CNN: deformable convolutions of stages 4 and 5, dilation 6, plain pooling": (
+        "demo/narrow_rcnn",
+        {"network__DEFORM_CONV_UNITS": ["res4b", "res5a"], "network__RES5_DILATION": 6},
+    ),
+    "Faster R-CNN: class-agnostic boxes, hard examples": (
+        "demo/narrow_rcnn_dcn",
+        {"CLASS_AGNOSTIC": True, "TRAIN__ENABLE_OHEM": True, "TRAIN__BATCH_ROIS": -1},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variant_holds(name):
+    config, overrides = VARIANTS[name]
+    grad = "hard examples" in name
+    result = run_parity(load_config(config, **overrides), Settings((64, 80), grad=grad))
+    assert [row.what for row in result.table.red] == []
