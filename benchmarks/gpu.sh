@@ -30,7 +30,7 @@ say "build"
 
 status=0
 say "tests"
-timeout 180 "$PYTHON" -m pytest -q -p no:cacheprovider tests/cuda --junitxml="$out/gpu-tests.xml" 2>&1 | tee "$out/gpu-tests.log" | tail -15
+timeout 200 "$PYTHON" -m pytest -q -p no:cacheprovider -m cuda tests/cuda --junitxml="$out/gpu-tests.xml" 2>&1 | tee "$out/gpu-tests.log" | tail -15
 [[ ${PIPESTATUS[0]} == 0 ]] || status=1
 
 sanitizer=absent
@@ -38,7 +38,7 @@ if command -v compute-sanitizer >/dev/null; then
   say "compute-sanitizer"
   sanitizer=held
   for tool in memcheck racecheck; do
-    timeout 60 compute-sanitizer --tool "$tool" --error-exitcode 9 "$PYTHON" benchmarks/gpu_sanitize.py >"$out/gpu-$tool.log" 2>&1
+    timeout 75 compute-sanitizer --tool "$tool" --error-exitcode 9 "$PYTHON" benchmarks/gpu_sanitize.py >"$out/gpu-$tool.log" 2>&1
     code=$?
     if [[ $code == 9 ]]; then sanitizer="$tool found errors"; status=1
     elif [[ $code != 0 ]]; then sanitizer="$tool did not finish (exit code $code)"; fi
@@ -47,6 +47,6 @@ if command -v compute-sanitizer >/dev/null; then
 fi
 
 say "timings"
-timeout 120 "$PYTHON" benchmarks/gpu_time.py --out "$out" --tests "$out/gpu-tests.xml" --sanitizer "$sanitizer" || status=1
+timeout 150 "$PYTHON" benchmarks/gpu_time.py --out "$out" --tests "$out/gpu-tests.xml" --sanitizer "$sanitizer" || status=1
 say "done, exit code $status"
 exit "$status"

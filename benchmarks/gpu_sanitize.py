@@ -6,15 +6,17 @@ from torch_port.ops import deform_psroi_pool, modulated_deform_conv2d, nms, prop
 
 
 def convolutions() -> None:
-    for dtype in (torch.float32, torch.bfloat16, torch.float64):
-        input = torch.randn(2, 64, 7, 9, device="cuda", dtype=dtype, requires_grad=True)
-        offset = torch.randn(2, 36, 7, 9, device="cuda", dtype=dtype, requires_grad=True)
-        mask = torch.rand(2, 18, 7, 9, device="cuda", dtype=dtype, requires_grad=True)
-        weight = torch.randn(136, 64, 3, 3, device="cuda", dtype=dtype, requires_grad=True)
-        for deterministic in (False, True):
-            torch.use_deterministic_algorithms(deterministic)
-            modulated_deform_conv2d(input, offset, mask, weight, padding=1).sum().backward()
-        torch.use_deterministic_algorithms(False)
+    for dtype, tf32 in ((torch.float32, False), (torch.float32, True), (torch.bfloat16, False), (torch.float64, False)):
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        for channels, out_channels in ((64, 136), (40, 272)):  # both tile widths; chunks that are not full
+            input = torch.randn(2, channels, 7, 9, device="cuda", dtype=dtype, requires_grad=True)
+            offset = torch.randn(2, 36, 7, 9, device="cuda", dtype=dtype, requires_grad=True)
+            mask = torch.rand(2, 18, 7, 9, device="cuda", dtype=dtype, requires_grad=True)
+            weight = torch.randn(out_channels, channels, 3, 3, device="cuda", dtype=dtype, requires_grad=True)
+            for deterministic in (False, True):
+                torch.use_deterministic_algorithms(deterministic)
+                modulated_deform_conv2d(input, offset, mask, weight, padding=1).sum().backward()
+            torch.use_deterministic_algorithms(False)
 
 
 def pooling() -> None:

@@ -69,3 +69,7 @@ PREDICTED_SCORE = 1e-4
 # Split bfloat16 products (set_cpu_precision("bf16x3")) against float64, as a share of the tensor's scale: each product
 # misses the product of its low parts (2**-18) and two roundings of low parts (2**-18 each), all of random sign.
 BF16X3 = 1e-5
+
+# GPU in TF32 against float64: both factors of every product are rounded to 10 bits of mantissa (2**-11 each, of the size of
+# a term; random signs), sums are float32. Twice that.
+TF32 = 2 * 2 * 2.0**-11

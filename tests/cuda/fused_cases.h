@@ -75,7 +75,7 @@ struct Arrays {
   }
 
   Source<S> source(Border border) const {
-    return {c.shape, border, input.data(), offset.data(), c.mask ? mask.data() : nullptr};
+    return {c.shape, border, input.data(), {offset.data(), nullptr}, {c.mask ? mask.data() : nullptr, nullptr}};
   }
   double weight_at(int64_t o, int64_t tap, int64_t within) const {
     return static_cast<float>(weight[(o * c.shape.taps() + tap) * c.shape.channels_per_group() + within]);

@@ -53,6 +53,18 @@ def part(arrays: dict[str, np.ndarray], case: Case, which: str) -> dict[str, np.
     return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
 
 
+POSITIONS = ("offset", "mask", "rois")  # stay float32 beside float16 and bfloat16 maps: positions deserve the bits
+
+
+def dtype_of(name: str, dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if name in POSITIONS and dtype.itemsize == 2 else dtype
+
+
+def rounded(inputs: dict[str, np.ndarray], dtype: torch.dtype) -> dict[str, np.ndarray]:
+    """The same inputs as a run in `dtype` sees them, in float32."""
+    return {name: torch.from_numpy(a).to(dtype_of(name, dtype)).float().numpy() for name, a in inputs.items()}
+
+
 def run(
     case: Case,
     inputs: dict[str, np.ndarray],
@@ -67,7 +79,7 @@ def run(
         if name not in inputs:
             tensors[name] = None
             continue
-        t = torch.from_numpy(inputs[name]).to(device, dtype)
+        t = torch.from_numpy(inputs[name]).to(device, dtype_of(name, dtype))
         tensors[name] = t.contiguous(memory_format=memory_format) if t.dim() == 4 else t
         tensors[name].requires_grad_(name in case.gradients)
     arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in case.arguments.items()}

@@ -8,7 +8,7 @@ import golden
 import numpy as np
 import pytest
 import torch
-from tolerances import FLOAT64_SAME_FUNCTION, GOLDEN_FLOAT32, PROPOSAL_PIXELS
+from tolerances import FLOAT64_SAME_FUNCTION, GOLDEN_FLOAT32, LOW_PRECISION, PROPOSAL_PIXELS
 
 CASES, ARRAYS = golden.load()
 DEVICES = [pytest.param("cpu", id="cpu"), pytest.param("cuda", id="cuda", marks=pytest.mark.cuda)]
@@ -47,6 +47,21 @@ def test_float32_is_as_near_as_its_rounding(name, memory_format, device):
         assert found[what].dtype == torch.float32 and found[what].device.type == device
         difference = np.abs(found[what].cpu().numpy() - reference).max(initial=0.0)
         assert difference <= GOLDEN_FLOAT32 * scale_of(reference), f"{what}: {difference}, scale {scale_of(reference)}"
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("name", SMOOTH)
+def test_low_precision_is_as_near_as_its_rounding(name, memory_format, dtype):
+    case = CASES[name]
+    inputs = golden.rounded(golden.part(ARRAYS, case, "input"), dtype)
+    exact = golden.run(case, inputs, dtype=torch.float64)  # the CPU kernels, which reproduce the file
+    found = golden.run(case, inputs, device="cuda", dtype=dtype, memory_format=memory_format)
+    for what, reference in exact.items():
+        difference = float((found[what].cpu().double() - reference).abs().max())
+        scale = float(reference.abs().max())
+        assert difference <= LOW_PRECISION[str(dtype).removeprefix("torch.")] * scale, f"{what}: {difference}"
 
 
 @pytest.mark.parametrize("device", DEVICES)

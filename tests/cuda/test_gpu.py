@@ -3,58 +3,14 @@
 Run by benchmarks/gpu.sh; on a machine without a GPU every test here is skipped with that reason.
 """
 
-from contextlib import contextmanager
-
 import pytest
 import torch
-from tolerances import FUSED_FLOAT32, LOW_PRECISION
+from gpu_cases import DTYPES, SHAPES, fused, make, on_cpu64
+from tolerances import FUSED_FLOAT32, LOW_PRECISION, TF32
 
-from torch_port.ops import deform_conv2d, deform_psroi_pool, modulated_deform_conv2d, nms, proposal, roi_pool
+from torch_port.ops import deform_conv2d, deform_psroi_pool, modulated_deform_conv2d, nms, proposal
 
 pytestmark = pytest.mark.cuda
-
-SHAPES = {  # N, C, H, W, O, kernel, stride, padding, dilation, groups, G
-    "one_chunk": (1, 32, 9, 10, 16, 3, 1, 1, 1, 1, 1),
-    "partial_tiles": (2, 64, 13, 11, 200, 3, 1, 2, 2, 1, 2),
-    "two_channel_tiles": (1, 128, 8, 9, 520, 1, 1, 0, 1, 1, 4),
-    "stride_2": (2, 64, 15, 17, 96, 3, 2, 1, 1, 1, 1),
-    "weight_groups": (1, 128, 9, 9, 64, 3, 1, 1, 1, 2, 2),
-    "does_not_fit_tiles": (2, 12, 9, 7, 10, 3, 1, 1, 1, 2, 3),
-}
-DTYPES = [torch.float32, torch.float16, torch.bfloat16]
-
-
-@contextmanager
-def fused(allowed: bool):
-    before = torch.ops.dcn.set_cuda_fused(allowed)
-    try:
-        yield
-    finally:
-        torch.ops.dcn.set_cuda_fused(before)
-
-
-def make(name: str, dtype: torch.dtype, channels_last: bool = False) -> tuple[dict, dict]:
-    n, c, h, w, o, k, stride, pad, dilation, groups, offset_groups = SHAPES[name]
-    generator = torch.Generator().manual_seed(3)
-    out = [(size + 2 * pad - dilation * (k - 1) - 1) // stride + 1 for size in (h, w)]
-
-    def normal(*shape, scale=1.0):
-        return (scale * torch.randn(shape, generator=generator)).to(dtype).cuda()
-
-    tensors = {
-        "input": normal(n, c, h, w),
-        "offset": normal(n, 2 * offset_groups * k * k, *out, scale=2),
-        "mask": normal(n, offset_groups * k * k, *out),
-        "weight": normal(o, c // groups, k, k, scale=0.1),
-        "bias": normal(o),
-    }
-    if channels_last:
-        tensors["input"] = tensors["input"].contiguous(memory_format=torch.channels_last)
-    return tensors, {"stride": stride, "padding": pad, "dilation": dilation}
-
-
-def on_cpu64(tensors: dict) -> dict:
-    return {name: t.detach().cpu().double() for name, t in tensors.items()}
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -74,44 +30,21 @@ def test_fused_and_reference_forward_are_the_cpu_operator(name, border, dtype, c
         assert error <= allowed, f"fused {use_fused}: {error}"
 
 
-def gradients(tensors: dict, geometry: dict) -> dict[str, torch.Tensor]:
-    leaves = {name: t.detach().clone().requires_grad_() for name, t in tensors.items()}
-    output = modulated_deform_conv2d(**leaves, **geometry)
-    head = torch.sin(torch.arange(output.numel(), device=output.device, dtype=torch.float64)).to(output.dtype)
-    made = torch.autograd.grad(output, list(leaves.values()), head.reshape(output.shape))
-    return dict(zip(leaves, made, strict=True))
-
-
-@pytest.mark.parametrize("deterministic", [False, True])
-@pytest.mark.parametrize("name", ["partial_tiles", "does_not_fit_tiles"])
-def test_gradients_are_the_cpu_operators(name, deterministic):
-    tensors, geometry = make(name, torch.float64)
-    torch.use_deterministic_algorithms(deterministic)
+@pytest.mark.parametrize("name", ["partial_tiles", "two_channel_tiles", "channels_that_do_not_fill_chunks"])
+def test_tf32_rounds_factors_and_only_where_it_is_allowed(name):
+    tensors, geometry = make(name, torch.float32)
+    exact = modulated_deform_conv2d(**on_cpu64(tensors), **geometry)
+    before = torch.backends.cuda.matmul.fp32_precision
+    found = {}
     try:
-        found = gradients(tensors, geometry)
+        for precision in ("ieee", "tf32"):
+            torch.backends.cuda.matmul.fp32_precision = precision
+            output = modulated_deform_conv2d(**tensors, **geometry)
+            found[precision] = float((output.cpu().double() - exact).abs().max() / exact.abs().max())
     finally:
-        torch.use_deterministic_algorithms(False)
-    for what, exact in gradients(on_cpu64(tensors), geometry).items():
-        torch.testing.assert_close(found[what].cpu(), exact, rtol=0, atol=1e-11 * float(exact.abs().max()))
-
-
-def test_deterministic_gradients_repeat_bit_for_bit():
-    tensors, geometry = make("partial_tiles", torch.float32)
-    maps = torch.randn(2, 36, 12, 12, device="cuda", requires_grad=True)
-    rois = torch.tensor([[i % 2, 4.0 * i, 3.0 * i, 90 + i, 80 + 2 * i] for i in range(64)], device="cuda")
-    torch.use_deterministic_algorithms(True)
-    try:
-        for _ in range(3):
-            first, second = gradients(tensors, geometry), gradients(tensors, geometry)
-            assert all(torch.equal(first[what], second[what]) for what in first)
-            pooled = deform_psroi_pool(maps, rois, spatial_scale=1 / 8, output_dim=4, group_size=3, pooled_size=3,
-                                       sample_per_part=4)  # fmt: skip
-            highest = roi_pool(maps, rois, spatial_scale=1 / 8, pooled_size=3)
-            for output in (pooled, highest):
-                one, two = (torch.autograd.grad(output.sum(), maps, retain_graph=True)[0] for _ in range(2))
-                assert torch.equal(one, two)
-    finally:
-        torch.use_deterministic_algorithms(False)
+        torch.backends.cuda.matmul.fp32_precision = before
+    assert found["ieee"] <= FUSED_FLOAT32
+    assert FUSED_FLOAT32 < found["tf32"] <= TF32, "tensor cores were not used" if found["tf32"] < TF32 else "too coarse"
 
 
 def test_kernels_run_on_the_current_stream_and_inside_a_graph():

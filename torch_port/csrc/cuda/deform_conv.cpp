@@ -17,11 +17,8 @@ using namespace deform_conv;
 DeformConvCall prepared(const DeformConvShape& shape, const std::string& border, const Tensor& input,
                         const Tensor& offset, const std::optional<Tensor>& mask, const Tensor& weight,
                         const std::optional<Tensor>& bias) {
-  const ScalarType sums = accumulator_type(input);
-  DeformConvCall call = {NAME, shape, border_named(border), input, widened(offset, sums),
-                         torch::stable::contiguous(weight), std::nullopt, std::nullopt};
-  if (mask) call.mask = widened(*mask, sums);
-  if (bias) call.bias = torch::stable::contiguous(*bias);
+  const DeformConvCall call = {NAME, shape, border_named(border), input, dense(offset), dense(weight), dense(mask),
+                               dense(bias)};
   return call;
 }
 

@@ -31,21 +31,21 @@ struct Sample {
   T mask;
 };
 
-// The rule outside the map is a value here: it costs one branch that all threads take, and halves the kernels.
-template <class T>
-DCN_HD Sample<T> sample_at(const DeformConvShape& s, Border border, const T* offset, const T* mask, int64_t image,
-                           int64_t group, int tap, int64_t position) {
+// offset, mask: arrays, or what reads like one. The rule outside the map is a value here: it costs one branch that all
+// threads take, and halves the kernels.
+template <class T, class Offset, class Mask>
+DCN_HD Sample<T> sample_at(const DeformConvShape& s, Border border, const Offset& offset, const Mask& mask, bool has_mask,
+                           int64_t image, int64_t group, int tap, int64_t position) {
   const bool small = position <= INT32_MAX;  // 64-bit divisions are slow on a GPU
   const int width = static_cast<int>(s.out_width), i = tap / s.kernel_w, j = tap % s.kernel_w;
   const int row = small ? static_cast<int>(position) / width : static_cast<int>(position / width);
   const int column = static_cast<int>(position - static_cast<int64_t>(row) * width);
-  const T* at = offset + offset_index(image, group, tap, position, s.offset_groups, s.taps(), s.positions());
-  const T factor =
-      mask != nullptr ? mask[mask_index(image, group, tap, position, s.offset_groups, s.taps(), s.positions())] : T(1);
-  const T y = at[0], x = at[s.positions()];
+  const int64_t at = offset_index(image, group, tap, position, s.offset_groups, s.taps(), s.positions());
+  const int64_t at_mask = mask_index(image, group, tap, position, s.offset_groups, s.taps(), s.positions());
+  const T y = offset[at], x = offset[at + s.positions()];
   return {border == Border::clamp ? deform_conv_cell<ClampBorder>(s, row, column, i, j, y, x)
                                   : deform_conv_cell<ZerosBorder>(s, row, column, i, j, y, x),
-          factor};
+          has_mask ? static_cast<T>(mask[at_mask]) : T(1)};
 }
 
 }  // namespace dcn::cuda

@@ -8,8 +8,8 @@
 
 namespace dcn::cuda {
 
-// Tensors of the forward pass. offset and mask are contiguous and of the type of sums (float32, or float64 for
-// float64 maps), so that coordinates never lose bits.
+// Tensors of the forward pass. offset, mask, weight and bias are contiguous; offset and mask of the map's type or, beside
+// a small one, float32.
 struct DeformConvCall {
   const char* name;
   DeformConvShape shape;

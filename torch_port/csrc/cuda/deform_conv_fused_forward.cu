@@ -29,16 +29,25 @@ __global__ void add_splits(ForwardOperands<S> a, int64_t count) {
   }
 }
 
+// Of any weight group: groups may be cut up differently, and no split may be left without a step.
+template <class S>
+int64_t fewest_steps(const DeformConvShape& s) {
+  int fewest = INT32_MAX;
+  for (int group = 0; group < s.groups; ++group) {
+    const int steps = static_cast<int>(s.taps()) * steps_per_tap(s, group, CHUNK<S>);
+    fewest = steps < fewest ? steps : fewest;
+  }
+  return fewest;
+}
+
 template <class P, int BM, int BN>
 void launch_tiles(ForwardOperands<typename P::Data> a, const Tensor& on, const Launch& launch) {
   using S = typename P::Data;
   const DeformConvShape& s = a.from.shape;
   const ForwardGrid<BM, BN> tiles(s);
   const int64_t x = s.images * tiles.position_tiles, y = s.groups * tiles.channel_tiles;
-  const int64_t steps = s.taps() * steps_per_tap(s, 0, CHUNK<S>), slots = multiprocessors(on) * (BN < 256 ? 2 : 1);
   constexpr int64_t MOST_SPLITS = 16;
-  // Every group has at least half of the first one's steps; none may be left without any.
-  a.splits = best_split(x * y, steps, slots, steps / 2 < MOST_SPLITS ? (steps / 2 < 1 ? 1 : steps / 2) : MOST_SPLITS);
+  a.splits = best_split(x * y, fewest_steps<S>(s), multiprocessors(on) * (BN < 256 ? 2 : 1), MOST_SPLITS);
   std::optional<Tensor> partial;
   const int64_t count = s.images * s.positions() * s.out_channels;
   if (a.splits > 1) {

@@ -14,6 +14,10 @@ __global__ void __launch_bounds__(THREADS, 2) fused_samples(SamplesOperands<type
 }
 
 template <class S>
+__global__ void bound_numbers(Numbers<S> values, int64_t count, unsigned* largest) {
+  bound(values, count, largest);
+}
+template <class S>
 __global__ void bound_rows(const S* weight, DeformConvShape s, int64_t rows, unsigned* largest) {
   float most = 0;
   for (int64_t i = first_element(); i < rows; i += element_step()) {
@@ -39,12 +43,12 @@ FixedPoint fixed_point_for(const SamplesOperands<S>& a, const Tensor& on, const 
   Bounds* largest = write<Bounds>(bounds);
   const int64_t grads = s.images * s.positions() * s.out_channels;
   const int64_t rows = s.taps() * s.channels_per_group() * s.groups;
-  const int64_t masks = a.from.mask != nullptr ? s.images * s.offset_groups * s.taps() * s.positions() : 0;
+  const int64_t masks = a.from.mask.exist() ? s.images * s.offset_groups * s.taps() * s.positions() : 0;
   launch.over("deform_conv2d bound of grad", walkers(grads), bound_values<S>, a.grad, grads, &largest->grad);
   launch.over("deform_conv2d bound of weight", walkers(rows), bound_rows<S>, a.weight, s, rows, &largest->weight_row);
-  launch.over("deform_conv2d bound of mask", walkers(masks), bound_values<float>, a.from.mask, masks, &largest->mask);
+  launch.over("deform_conv2d bound of mask", walkers(masks), bound_numbers<S>, a.from.mask, masks, &largest->mask);
   launch.over("deform_conv2d exponent", 1, choose_exponent, s, static_cast<const Bounds*>(largest),
-              a.from.mask != nullptr, write<int>(made.exponent));
+              a.from.mask.exist(), write<int>(made.exponent));
   return made;
 }
 

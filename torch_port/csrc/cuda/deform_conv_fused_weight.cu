@@ -59,10 +59,9 @@ void fused_weight_gradient(const DeformConvCall& call, const Tensor& x, const Te
 bool backward_fits(const DeformConvCall& call) {
   const DeformConvShape& s = call.shape;
   const int64_t vector = call.input.scalar_type() == ScalarType::Float ? 4 : 8;
-  const int64_t least_tiles = s.images * ((s.positions() + 15) / 16);
+  const int64_t stretches = s.images * stretches_per_image<float>(s);  // and as many steps, or blocks, or fewer
   return is_fused_type(call.input) && channels_fit(s, call.input.scalar_type()) &&
-         s.out_channels_per_group() % vector == 0 && least_tiles <= INT32_MAX &&
-         s.taps() * s.channels / vector <= MOST_BLOCKS_Y * WEIGHT_PIECE / vector && s.taps() * pieces_of(s) <= MOST_BLOCKS_Y;
+         s.out_channels_per_group() % vector == 0 && stretches <= INT32_MAX && s.taps() * pieces_of(s) <= MOST_BLOCKS_Y;
 }
 
 }  // namespace

@@ -44,7 +44,7 @@ __global__ void forward(DeformConvArrays<S, T> a, int64_t count) {
       c0 = c0 < begin ? begin : c0;
       c1 = c1 > end ? end : c1;
       for (int tap = 0; tap < static_cast<int>(s.taps()); ++tap) {
-        const Sample<T> sample = sample_at(s, a.border, a.offset, a.mask, image, group, tap, position);
+        const Sample<T> sample = sample_at<T>(s, a.border, a.offset, a.mask, a.mask != nullptr, image, group, tap, position);
         if (!sample.cell.inside()) continue;
         const FourCorners<T> w = bilinear_weights(sample.cell);
         for (int64_t c = c0; c < c1; ++c) {
@@ -67,7 +67,7 @@ __global__ void backward_sample(DeformConvArrays<S, T> a, int64_t count) {
     const int tap = static_cast<int>(i / s.positions() % s.taps());
     const int64_t group = i / s.positions() / s.taps() % s.offset_groups;
     const int64_t image = i / s.positions() / s.taps() / s.offset_groups;
-    const Sample<T> sample = sample_at(s, a.border, a.offset, a.mask, image, group, tap, position);
+    const Sample<T> sample = sample_at<T>(s, a.border, a.offset, a.mask, a.mask != nullptr, image, group, tap, position);
     if (!sample.cell.inside()) continue;  // its gradients stay 0, whatever comes from above
     const FourCorners<T> w = bilinear_weights(sample.cell);
     const FourCorners<int64_t> at = bilinear_addresses(sample.cell, s.width, 1, -1);
@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(ORDERED_THREADS) grad_input_ordered(DeformConv
       if (unit < units) {
         const int64_t position = unit % s.positions();
         const int tap = static_cast<int>(unit / s.positions());
-        const Sample<T> sample = sample_at(s, a.border, a.offset, a.mask, image, channel / s.channels_per_offset_group(),
+        const Sample<T> sample = sample_at<T>(s, a.border, a.offset, a.mask, a.mask != nullptr, image, channel / s.channels_per_offset_group(),
                                                    tap, position);
         if (sample.cell.inside()) {
           const T masked = column_gradient(a, image, channel, tap, position) * sample.mask;
@@ -155,7 +155,7 @@ __global__ void grad_weight(DeformConvArrays<S, T> a, int64_t count) {
       const S* plane = plane_of(a, image, channel);
       const S* grad = a.grad + (image * s.out_channels + o) * s.positions();
       for (int64_t position = 0; position < s.positions(); ++position) {
-        const Sample<T> sample = sample_at(s, a.border, a.offset, a.mask, image, group, tap, position);
+        const Sample<T> sample = sample_at<T>(s, a.border, a.offset, a.mask, a.mask != nullptr, image, group, tap, position);
         if (!sample.cell.inside()) continue;
         const FourCorners<T> v = bilinear_corners<S, T>(plane, sample.cell, s.width, 1);
         sum += bilinear_value(v, bilinear_weights(sample.cell)) * sample.mask * static_cast<T>(grad[position]);
@@ -165,14 +165,24 @@ __global__ void grad_weight(DeformConvArrays<S, T> a, int64_t count) {
   }
 }
 
+// Offsets and mask in the type of sums.
+struct Positions {
+  Tensor offset;
+  std::optional<Tensor> mask;
+
+  explicit Positions(const DeformConvCall& call) : offset(widened(call.offset, accumulator_type(call.input))) {
+    if (call.mask) mask = widened(*call.mask, accumulator_type(call.input));
+  }
+};
+
 template <class S, class T>
-DeformConvArrays<S, T> arrays(const DeformConvCall& call) {
+DeformConvArrays<S, T> arrays(const DeformConvCall& call, const Positions& positions) {
   DeformConvArrays<S, T> a = {};
   a.shape = call.shape;
   a.border = call.border;
   a.input = read<S>(call.input);
-  a.offset = read<T>(call.offset);
-  a.mask = call.mask ? read<T>(*call.mask) : nullptr;
+  a.offset = read<T>(positions.offset);
+  a.mask = positions.mask ? read<T>(*positions.mask) : nullptr;
   a.weight = read<S>(call.weight);
   a.bias = call.bias ? read<S>(*call.bias) : nullptr;
   return a;
@@ -204,10 +214,11 @@ void launch_backward(const DeformConvArrays<S, T>& wanted, const Launch& launch)
 void deform_conv_reference_forward(const DeformConvCall& call, Tensor& output) {
   const Launch launch(call.input);
   const Tensor x = torch::stable::contiguous(call.input);
+  const Positions positions(call);
   for_type_of(call.name, "input", call.input, [&](auto type) {
     using S = typename decltype(type)::Data;
     using T = typename decltype(type)::Sum;
-    DeformConvArrays<S, T> a = arrays<S, T>(call);
+    DeformConvArrays<S, T> a = arrays<S, T>(call, positions);
     a.input = read<S>(x);
     a.output = write<S>(output);
     launch.over("deform_conv2d forward", output.numel(), forward<S, T>, a, output.numel());
@@ -225,11 +236,12 @@ void deform_conv_reference_backward(const DeformConvCall& call, const Tensor& gr
                zeros(wanted.mask, call.mask ? *call.mask : call.offset), zeros(wanted.weight, call.weight)};
   if (call.shape.images == 0) return;
   const Tensor x = torch::stable::contiguous(call.input), g = torch::stable::contiguous(grad);
+  const Positions positions(call);
   for_type_of(call.name, "input", call.input, [&](auto type) {
     using S = typename decltype(type)::Data;
     using T = typename decltype(type)::Sum;
     const auto target = [](std::optional<Tensor>& t) { return t ? write<T>(*t) : nullptr; };
-    DeformConvArrays<S, T> a = arrays<S, T>(call);
+    DeformConvArrays<S, T> a = arrays<S, T>(call, positions);
     a.input = read<S>(x);
     a.grad = read<S>(g);
     a.grad_input = target(gradients.input);

@@ -101,8 +101,8 @@ std::tuple<Tensor, Tensor> deform_psroi_pool_backward(const Tensor& grad, const 
   } else {
     torch::stable::zero_(for_input);
   }
-  const Tensor none = torch::stable::new_zeros(input, {0});
-  return {in_format_of(for_input, input), for_offset ? narrowed(*for_offset, input) : none};
+  return {in_format_of(for_input, input),
+          for_offset ? narrowed(*for_offset, *offset) : torch::stable::new_zeros(input, {0})};
 }
 
 }  // namespace

@@ -6,14 +6,19 @@
 
 namespace dcn::cuda::fused {
 
-template <class S>
-__global__ void bound_values(const S* values, int64_t count, unsigned* largest) {
+// values: an array, or what reads like one.
+template <class Values>
+__device__ void bound(const Values& values, int64_t count, unsigned* largest) {
   float most = 0;
   for (int64_t i = first_element(); i < count; i += element_step()) {
     const float size = finite_size(static_cast<float>(values[i]));
     most = size > most ? size : most;
   }
   if (most > 0) simt::keep_largest(largest, most);
+}
+template <class S>
+__global__ void bound_values(const S* values, int64_t count, unsigned* largest) {
+  bound(values, count, largest);
 }
 
 // What was not finite stands in `to` already.

@@ -48,9 +48,14 @@ inline bool channels_fit(const DeformConvShape& s, ScalarType type) {
 inline bool aligned(const Tensor& t) { return reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 == 0; }
 
 template <class S>
+Numbers<S> numbers_of(const Tensor& t) {
+  const bool wide = t.scalar_type() == ScalarType::Float;
+  return {wide ? read<float>(t) : nullptr, wide ? nullptr : read<S>(t)};
+}
+template <class S>
 Source<S> source_of(const DeformConvCall& call, const Tensor& channels_last) {
-  return {call.shape, call.border, read<S>(channels_last), read<float>(call.offset),
-          call.mask ? read<float>(*call.mask) : nullptr};
+  return {call.shape, call.border, read<S>(channels_last), numbers_of<S>(call.offset),
+          call.mask ? numbers_of<S>(*call.mask) : Numbers<S>{nullptr, nullptr}};
 }
 
 // kernel<<<blocks, THREADS>>>(arguments...) with `bytes` of shared memory.

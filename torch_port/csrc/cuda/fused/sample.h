@@ -8,18 +8,27 @@
 
 namespace dcn::cuda::fused {
 
+// float32 numbers, or numbers of the map's type read as float32.
+template <class S>
+struct Numbers {
+  const float* wide;
+  const S* small;
+
+  DCN_MEMBER bool exist() const { return wide != nullptr || small != nullptr; }
+  DCN_MEMBER float operator[](int64_t i) const { return wide != nullptr ? wide[i] : static_cast<float>(small[i]); }
+};
+
 // What the kernels sample from. The map lies with channels innermost: [N, H, W, C].
 template <class S>
 struct Source {
   DeformConvShape shape;
   Border border;
   const S* input;
-  const float* offset;
-  const float* mask;
+  Numbers<S> offset, mask;
 
   DCN_DEVICE const S* image(int64_t n) const { return input + n * (shape.height * shape.width * shape.channels); }
   DCN_DEVICE Sample<float> sample(int64_t n, int offset_group, int tap, int64_t position) const {
-    return sample_at(shape, border, offset, mask, n, offset_group, tap, position);
+    return sample_at<float>(shape, border, offset, mask, mask.exist(), n, offset_group, tap, position);
   }
 };
 

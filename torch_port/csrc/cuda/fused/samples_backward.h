@@ -73,18 +73,20 @@ DCN_DEVICE void fetch_chunk(const SamplesOperands<S>& a, int64_t image, int64_t 
   const int width = static_cast<int>(s.out_channels_per_group()), vector = thread % CHUNK_VECTORS;
   const int o = chunk * CHUNK<S> + vector * PER_VECTOR<S>, first_row = thread / CHUNK_VECTORS;
   constexpr int ROWS_AT_ONCE = THREADS / CHUNK_VECTORS;
+  const int stride = static_cast<int>(s.out_channels);
+  const int positions_left = static_cast<int>(s.positions() - first_position < BM ? s.positions() - first_position : BM);
   const S* grad = a.grad + (image * s.positions() + first_position) * s.out_channels + piece.group * width + o;
 #pragma unroll
   for (int row = first_row; row < BM; row += ROWS_AT_ONCE) {
-    const bool valid = o < width && first_position + row < s.positions();
-    simt::copy_async(rows + row * ROW_STRIDE + vector, valid ? grad + row * s.out_channels : a.grad, valid);
+    const bool valid = o < width && row < positions_left;
+    simt::copy_async(rows + row * ROW_STRIDE + vector, valid ? grad + row * stride : a.grad, valid);
   }
   const int64_t first_weight = tap * s.channels_per_group() + piece.begin - piece.group * s.channels_per_group();
   const S* weight = a.weight + first_weight * s.out_channels + piece.group * width + o;
 #pragma unroll
   for (int row = first_row; row < PIECE; row += ROWS_AT_ONCE) {
     const bool valid = o < width && piece.begin + row < piece.end;
-    simt::copy_async(columns + row * ROW_STRIDE + vector, valid ? weight + row * s.out_channels : a.weight, valid);
+    simt::copy_async(columns + row * ROW_STRIDE + vector, valid ? weight + row * stride : a.weight, valid);
   }
 }
 
@@ -193,7 +195,6 @@ DCN_DEVICE void samples_block(const SamplesOperands<typename P::Data>& a, Sample
   const int64_t tiles = (s.positions() + BM - 1) / BM, image = block_x / tiles, first_position = block_x % tiles * BM;
   const int chunks = static_cast<int>((s.out_channels_per_group() + CHUNK<S> - 1) / CHUNK<S>);
   const int per_offset_group = static_cast<int>(s.channels_per_offset_group());
-  const float scale = a.fixed != nullptr ? ldexpf(1.0f, *a.exponent) : 1.0f;
   for (int channel = 0; channel < static_cast<int>(s.channels);) {
     const Run piece = piece_at(s, channel, PIECE);
     if (channel % per_offset_group == 0 && thread < BM) {  // the last offset group's were this same thread's to finish
@@ -226,6 +227,8 @@ DCN_DEVICE void samples_block(const SamplesOperands<typename P::Data>& a, Sample
       });
     }
     simt::barrier();
+    const float scale = a.fixed != nullptr ? ldexpf(1.0f, *a.exponent) : 1.0f;
+#pragma unroll 1
     for (int row = warp; row < BM; row += WARPS) {
       const FullRecord& record = shared.records[row];
       if (record.inside) {

@@ -83,18 +83,25 @@ DCN_HD Share share_of(int steps, int part, int parts) {
   return {static_cast<int>(int64_t(steps) * part / parts), static_cast<int>(int64_t(steps) * (part + 1) / parts)};
 }
 
-// Into how many parts a sum of `steps` steps is split so that `tiles` tiles keep `slots` resident blocks busy: the count
-// (at most `most`) with the least time in steps; filling and emptying a block's pipeline and adding its part cost about
-// four.
+// Time of a sum of `steps` steps split into `parts` parts, in steps, where `slots` blocks run at a time. A part costs about
+// 20 steps more: its float32 sums go to memory and come back (an estimate for an H200, tensor cores at full speed).
+inline int64_t split_cost(int64_t tiles, int64_t steps, int64_t slots, int64_t parts) {
+  constexpr int64_t OVERHEAD = 20;
+  const int64_t waves = (tiles * parts + slots - 1) / slots;
+  return waves * ((steps + parts - 1) / parts + (parts > 1 ? OVERHEAD : 0));
+}
+
+// The fewest parts (at most `most`: each takes memory) that come within a tenth of the best time.
 inline int best_split(int64_t tiles, int64_t steps, int64_t slots, int64_t most) {
-  constexpr int64_t OVERHEAD = 4;
-  int64_t best = 1, least = INT64_MAX;
-  for (int64_t parts = 1; parts <= most && parts <= steps; ++parts) {
-    const int64_t waves = (tiles * parts + slots - 1) / slots;
-    const int64_t cost = waves * ((steps + parts - 1) / parts + (parts > 1 ? OVERHEAD : 0));
-    if (cost < least) best = parts, least = cost;
+  most = most < steps ? most : steps;
+  int64_t least = INT64_MAX;
+  for (int64_t parts = 1; parts <= most; ++parts) {
+    const int64_t cost = split_cost(tiles, steps, slots, parts);
+    least = cost < least ? cost : least;
   }
-  return static_cast<int>(best);
+  int parts = 1;
+  while (parts < most && split_cost(tiles, steps, slots, parts) * 10 > least * 11) ++parts;
+  return parts;
 }
 
 }  // namespace dcn::cuda::fused
