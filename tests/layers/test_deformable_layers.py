@@ -125,3 +125,40 @@ def test_offsets_move_the_bins():
     x_by_one = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
     moved = layer(maps, rois, x_by_one) - layer(maps, rois)
     assert moved.item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_one_image_needs_no_batch_axis(pack):
+    layer = randomised(pack(4, 6, 3, offset_groups=2, **GEOMETRY))
+    assert torch.equal(layer(image()[1]), layer(image()[1:])[0])
+
+
+def test_one_image_with_offsets_and_mask_from_outside_needs_no_batch_axis():
+    offset, mask = torch.rand(2, 18, 5, 6, generator=torch.Generator().manual_seed(3)), torch.ones(2, 9, 5, 6)
+    plain, modulated = DeformConv2d(4, 6, 3, **GEOMETRY), ModulatedDeformConv2d(4, 6, 3, **GEOMETRY)
+    assert torch.equal(plain(image()[0], offset[0]), plain(image(), offset)[0])
+    assert torch.equal(modulated(image()[0], offset[0], mask[0]), modulated(image(), offset, mask)[0])
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_empty_batch_gives_an_empty_batch_and_zero_gradients(pack):
+    layer = pack(4, 6, 3, padding=1)
+    output = layer(image()[:0])
+    assert output.shape == (0, 6, 9, 11)
+    output.sum().backward()
+    assert all((p.grad == 0).all() for p in layer.parameters())
+
+
+def test_repr_names_what_the_layer_is_built_from():
+    written = repr(ModulatedDeformConv2dPack(4, 6, 3, padding=1, groups=2, bias=True, mask_scale=1.0))
+    assert written.startswith(
+        "ModulatedDeformConv2dPack(\n  4, 6, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=2, "
+        "offset_groups=1, bias=True, border='zeros', mask_scale=1\n  (offset_conv): RatedConv2d(4, 27, "
+    )
+    assert "bias=False, border='clamp'" in repr(DeformConv2d(4, 6, 3))
+
+
+def test_mask_scale_is_the_factor_before_the_sigmoid():
+    layers = [randomised(ModulatedDeformConv2dPack(4, 6, 3, mask_scale=scale)) for scale in (1.0, 2.0)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    torch.testing.assert_close(layers[1](image()), 2 * layers[0](image()))

@@ -21,6 +21,9 @@ def pair(value: Size) -> tuple[int, int]:
 class DeformableConvolution(nn.Module):
     """What the four layers of this file share: weight, bias, geometry and the border rule; has no forward of its own.
 
+    Like torch.nn.Conv2d, they also take one image without its batch axis: [C, H, W], and then offsets, masks and the
+    output have none either.
+
     Args:
         in_channels, out_channels: C, F.
         kernel_size, stride, padding, dilation: as torch.nn.Conv2d, in pixels; one number or (vertical, horizontal).
@@ -86,7 +89,8 @@ class DeformableConvolution(nn.Module):
             numbers_per_tap * self.taps * self.offset_groups,
             self.kernel_size,
             self.stride,
-            **{"padding": self.padding, "dilation": self.dilation, **(geometry or {})},
+            padding=(geometry or {}).get("padding", self.padding),
+            dilation=(geometry or {}).get("dilation", self.dilation),
             lr_mult=lr_mult,
         )
         for parameter in layer.parameters():
@@ -95,11 +99,15 @@ class DeformableConvolution(nn.Module):
 
     def sample(self, input: Tensor, offset: Tensor) -> Tensor:
         """The operator without a mask."""
+        if input.dim() == 3:
+            return self.sample(input[None], offset[None])[0]
         geometry = (self.stride, self.padding, self.dilation)
         return ops.deform_conv2d(input, offset, self.weight, self.bias, *geometry, border=self.border)
 
     def sample_masked(self, input: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         """The operator with a mask."""
+        if input.dim() == 3:
+            return self.sample_masked(input[None], offset[None], mask[None])[0]
         geometry = (self.stride, self.padding, self.dilation)
         return ops.modulated_deform_conv2d(input, offset, mask, self.weight, self.bias, *geometry, border=self.border)
 
@@ -107,7 +115,7 @@ class DeformableConvolution(nn.Module):
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
             f"padding={self.padding}, dilation={self.dilation}, groups={self.groups}, "
-            f"offset_groups={self.offset_groups}, border={self.border!r}"
+            f"offset_groups={self.offset_groups}, bias={self.bias is not None}, border={self.border!r}"
         )
 
 
@@ -168,10 +176,12 @@ class ModulatedDeformConv2dPack(DeformableConvolution):
 
     `offset_conv` has 3*K*G channels: the first 2*K*G are the offsets, the last K*G pass mask = 2 * sigmoid(m). The
     factor 2 makes the first mask 1, so that the layer starts as the convolution it replaces; many other
-    implementations leave it out and start at 0.5, and their weights need that kept in mind.
+    implementations leave it out and start at 0.5: `mask_scale=1.0`, or load their weights with
+    torch_port.layers.load_peer_state, which sees to it.
 
     Args:
         offset_lr_mult: as DeformConv2dPack; 0.1 in the original's example.
+        mask_scale: the factor before the sigmoid.
         others: as DeformConv2dPack; the default border is "zeros".
     Source: DCNv2_op/example_symbol.py of the original.
     """
@@ -179,13 +189,22 @@ class ModulatedDeformConv2dPack(DeformableConvolution):
     default_border = "zeros"
 
     def __init__(
-        self, *args: Any, offset_lr_mult: float = 0.1, offset_geometry: dict[str, int] | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        offset_lr_mult: float = 0.1,
+        offset_geometry: dict[str, int] | None = None,
+        mask_scale: float = 2.0,
+        **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
+        self.mask_scale = mask_scale
         self.offset_conv = self.predictor(3, offset_lr_mult, offset_geometry)
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, F, OH, OW]."""
         samples = self.taps * self.offset_groups
-        offset, mask = self.offset_conv(input).split((2 * samples, samples), dim=1)
-        return self.sample_masked(input, offset, 2 * torch.sigmoid(mask))
+        offset, mask = self.offset_conv(input).split((2 * samples, samples), dim=-3)
+        return self.sample_masked(input, offset, self.mask_scale * torch.sigmoid(mask))
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, mask_scale={self.mask_scale:g}"

@@ -43,9 +43,8 @@ def deform_conv2d(
     Source: torchvision 0.28 `ops.deform_conv2d`; differs: the offset gradient at exactly -1.
     """
     if input.dim() == 3:
-        one = (t if t is None else t.unsqueeze(0) for t in (input, offset, mask))
-        image, its_offset, its_mask = one
-        return deform_conv2d(image, its_offset, weight, bias, stride, padding, dilation, its_mask).squeeze(0)
+        its_mask = None if mask is None else mask[None]
+        return deform_conv2d(input[None], offset[None], weight, bias, stride, padding, dilation, its_mask)[0]
     geometry = (stride, padding, dilation)
     if mask is None:
         return ops.deform_conv2d(input, offset, weight, bias, *geometry, border="zeros")
