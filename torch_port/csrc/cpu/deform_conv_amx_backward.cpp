@@ -7,10 +7,15 @@
 namespace dcn::cpu {
 namespace {
 
-constexpr int64_t LARGEST_TILE = 256;  // positions
-constexpr int64_t CHANNELS = 64;       // in a segment
+constexpr int64_t LARGEST_TILE = 128;  // positions
+constexpr int64_t CHANNELS = 128;      // in a segment, half as many where that leaves a thread without one
 
 using namespace amx;
+
+int64_t segment_channels(const DeformConvShape& s) {
+  const int64_t wide = static_cast<int64_t>(segments_of(s, CHANNELS).size());
+  return wide % num_threads() == 0 || wide >= 4 * num_threads() ? CHANNELS : CHANNELS / 2;
+}
 
 struct Space : Worker {
   Buffer<SampleRecord<float>> records;
@@ -63,7 +68,7 @@ template <class T>
 void run_segments(const DeformConvArrays<T, float>& a, bool channels_last, bool grad_last) {
   constexpr int64_t P = sizeof(T) == 4 ? 2 : 1;
   const DeformConvShape& s = a.shape;
-  std::vector<Segment> segments = segments_of(s, CHANNELS);
+  std::vector<Segment> segments = segments_of(s, segment_channels(s));
   const int64_t num_segments = static_cast<int64_t>(segments.size()), all_steps = steps_of(segments);
   std::vector<int64_t> before;  // steps of 32 channels before each segment
   for (Segment& segment : segments) {

@@ -49,19 +49,36 @@ DCN_INLINE void pass(const Position<T>& p, const Segment& segment, ChannelMask l
   }
 }
 
-DCN_INLINE void write_slopes(const __m512 (&v)[4], const SampleRecord<float>& r, const SampleSlopes<float>& at,
-                             float* sums, int64_t positions) {
-  const __m512 right = _mm512_set1_ps(at.x), left = _mm512_set1_ps(1.0f - at.x);
-  const __m512 lower = _mm512_set1_ps(at.y), upper = _mm512_set1_ps(1.0f - at.y);
-  const auto slope = [](__m512 a, __m512 wa, __m512 b, __m512 wb) {
-    return _mm512_reduce_add_ps(_mm512_fmadd_ps(a, wa, _mm512_mul_ps(b, wb)));
-  };
-  sums[0] = slope(_mm512_sub_ps(v[3], v[1]), right, _mm512_sub_ps(v[2], v[0]), left) * at.mask;
-  sums[positions] = slope(_mm512_sub_ps(v[3], v[2]), lower, _mm512_sub_ps(v[1], v[0]), upper) * at.mask;
+// Lane by lane what the gradients of y, x and mask add up from: linear in the sums, so taken before the lanes are
+// added.
+DCN_INLINE void slopes_by_lane(const __m512 (&v)[4], const SampleRecord<float>& r, const SampleSlopes<float>& at,
+                               bool want_mask, float* lanes) {
+  const __m512 mask = _mm512_set1_ps(at.mask);
+  const __m512 right = _mm512_mul_ps(_mm512_set1_ps(at.x), mask), left = _mm512_sub_ps(mask, right);
+  const __m512 lower = _mm512_mul_ps(_mm512_set1_ps(at.y), mask), upper = _mm512_sub_ps(mask, lower);
+  const __m512 y = _mm512_mul_ps(_mm512_sub_ps(v[2], v[0]), left), x = _mm512_mul_ps(_mm512_sub_ps(v[1], v[0]), upper);
+  _mm512_store_ps(lanes, _mm512_fmadd_ps(_mm512_sub_ps(v[3], v[1]), right, y));
+  _mm512_store_ps(lanes + 256, _mm512_fmadd_ps(_mm512_sub_ps(v[3], v[2]), lower, x));
+  if (!want_mask) return;
   __m512 value = _mm512_mul_ps(_mm512_set1_ps(r.weight[0]), v[0]);
 #pragma GCC unroll 4
   for (int k = 1; k < 4; ++k) value = _mm512_fmadd_ps(_mm512_set1_ps(r.weight[k]), v[k], value);
-  sums[2 * positions] = _mm512_reduce_add_ps(value);
+  _mm512_store_ps(lanes + 512, value);
+}
+
+// Adds up the lanes of 16 positions: [16][16] -> 16 sums.
+DCN_INLINE __m512 added_up(const float* lanes) {
+  __m512i rows[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) rows[i] = _mm512_load_si512(lanes + i * 16);
+  transpose(rows);
+  __m512 sum[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    sum[i] = _mm512_add_ps(_mm512_add_ps(_mm512_castsi512_ps(rows[i]), _mm512_castsi512_ps(rows[i + 4])),
+                           _mm512_add_ps(_mm512_castsi512_ps(rows[i + 8]), _mm512_castsi512_ps(rows[i + 12])));
+  }
+  return _mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3]));
 }
 
 // 32 rows of samples -> one step of a right matrix: rows t and t + 16 in pairs.
@@ -88,6 +105,7 @@ struct TileOfPass {
   int64_t grad_pitch, count;
   float* sums;
   int64_t positions;
+  bool want_mask;
 };
 
 template <bool COLUMN, bool SLOPES, bool INPUT, class T>
@@ -97,6 +115,7 @@ void pass_tile(const TileOfPass<T>& tile) {
   const BackwardScratch& space = tile.space;
   const int64_t width = segment.steps * 32, steps = steps32(tile.count);
   const ChannelMask last = channel_mask(segment.channels - (segment.steps - 1) * 32);
+  alignas(64) float by_lane[3 * 256];  // [y, x, mask][16 positions][16 lanes]
   for (int64_t t = 0; t < steps * 32; ++t) {
     float* sample = space.samples + t % 32 * width;
     const bool inside = t < tile.count && space.slopes[t].inside;
@@ -115,6 +134,7 @@ void pass_tile(const TileOfPass<T>& tile) {
     }
     if (!inside) {  // adds nothing, whatever comes from above
       for (int64_t c = 0; COLUMN && c < width; c += 16) _mm512_store_ps(sample + c, _mm512_setzero_ps());
+      for (int k = 0; SLOPES && k < 3; ++k) _mm512_store_ps(by_lane + k * 256 + t % 16 * 16, _mm512_setzero_ps());
     } else {
       const SampleRecord<float>& r = space.records[t];
       const SampleSlopes<float>& at = space.slopes[t];
@@ -130,7 +150,12 @@ void pass_tile(const TileOfPass<T>& tile) {
         sums[k] = _mm512_setzero_ps();
       }
       pass<COLUMN, SLOPES, INPUT>(p, segment, last, sums);
-      if constexpr (SLOPES) write_slopes(sums, r, at, tile.sums + t, tile.positions);
+      if constexpr (SLOPES) slopes_by_lane(sums, r, at, tile.want_mask, by_lane + t % 16 * 16);
+    }
+    if (SLOPES && t % 16 == 15) {
+      for (int64_t k = 0; k < (tile.want_mask ? 3 : 2); ++k) {
+        store16(tile.sums + k * tile.positions + t - 15, tile.count - (t - 15), added_up(by_lane + k * 256));
+      }
     }
     if (COLUMN && t % 32 == 31) {
       store_columns<P>(space.samples, segment.steps, steps * P * 2 * TILE_ELEMENTS,
@@ -152,44 +177,62 @@ Pass<T> chosen_pass(bool column, bool slopes, bool input) {
   return pass_tile<false, false, true, T>;
 }
 
-}  // namespace
-
+// How many taps' weights and weight gradients stay in the second-level cache beside a tile of gradients from above.
 template <class T>
-void backward_segment(const BackwardArguments<T>& job, const Segment& segment, const BackwardScratch& space,
-                      const BackwardOwn& own) {
+int64_t taps_at_once(const DeformConvShape& s, const Segment& segment, int64_t taps) {
+  constexpr int64_t BYTES = 1536 << 10;
+  const int64_t tap = steps32(s.out_channels_per_group()) * 32 * segment.steps * 32 * (2 * PARTS<T> + 4);
+  const int64_t fit = BYTES / tap < 1 ? 1 : BYTES / tap < taps ? BYTES / tap : taps;
+  const int64_t runs = (taps + fit - 1) / fit;
+  return (taps + runs - 1) / runs;
+}
+
+// One tap of one tile of positions of one image.
+template <class T>
+void backward_tile(const BackwardArguments<T>& job, const Segment& segment, const BackwardScratch& space,
+                   const BackwardOwn& own, Pass<T> run, int64_t tap, int64_t image, int64_t first) {
   constexpr int P = PARTS<T>;
   const DeformConvShape& s = job.shape;
   const int64_t positions = s.positions(), outputs = s.out_channels_per_group(), column_tiles = segment.steps * 2;
   const int64_t output_steps = steps32(outputs), row_stride = output_steps * P * TILE_ELEMENTS;
   const int64_t column_stride = steps32(positions) * P * TILE_ELEMENTS;
+  const int64_t plane = image * s.groups + segment.weight_group;
+  const int64_t count = positions - first < job.tile ? positions - first : job.tile;
   const bool need_slopes = job.want_slopes || job.want_mask;
-  const Pass<T> run = chosen_pass<T>(job.want_weight, need_slopes, job.want_input);
-  for (int64_t tap = own.first_tap; tap < own.last_tap; ++tap) {
-    for (int64_t image = 0; image < s.images; ++image) {
-      const int64_t plane = image * s.groups + segment.weight_group;
-      const Bf16* rows = job.grad_rows + plane * steps32(positions) * 2 * row_stride;
-      const Bf16* columns = job.grad_columns + plane * output_steps * 2 * column_stride;
-      float* sums = need_slopes ? own.sums + (image * s.taps() + tap) * 3 * positions : nullptr;
-      for (int64_t first = 0; first < positions; first += job.tile) {
-        const int64_t count = positions - first < job.tile ? positions - first : job.tile;
-        locate(job.border, s, job.offset, job.mask, image, segment.offset_group, tap, first, count, false,
-               space.records, space.slopes);
-        if (need_slopes || job.want_input) {
-          multiply<P>(tiles16(count), column_tiles, output_steps, rows + first / 16 * row_stride, row_stride,
-                      own.weight + tap * output_steps * column_tiles * P * TILE_ELEMENTS, space.column_grads,
-                      column_tiles * RESULT_ELEMENTS, true);
-        }
-        run({segment, space, job.input.data + image * job.input.pixels * job.input.pitch + segment.channel,
-             job.input.pitch,
-             job.want_input ? own.grad_input.data + image * own.grad_input.pixels * own.grad_input.pitch + segment.begin
-                            : nullptr,
-             own.grad_input.pitch, count, sums ? sums + first : nullptr, positions});
-        if (job.want_weight) {
-          multiply<P>(tiles16(outputs), column_tiles, steps32(count), columns + first / 32 * P * TILE_ELEMENTS,
-                      column_stride, space.columns,
-                      own.grad_weight + tap * tiles16(outputs) * column_tiles * RESULT_ELEMENTS,
-                      column_tiles * RESULT_ELEMENTS, image == 0 && first == 0);
-        }
+  locate(job.border, s, job.offset, job.mask, image, segment.offset_group, tap, first, count, false, space.records,
+         space.slopes);
+  if (need_slopes || job.want_input) {
+    const Bf16* rows = job.grad_rows + (plane * steps32(positions) * 2 + first / 16) * row_stride;
+    multiply<P>(tiles16(count), column_tiles, output_steps, rows, row_stride,
+                own.weight + tap * output_steps * column_tiles * P * TILE_ELEMENTS, space.column_grads,
+                column_tiles * RESULT_ELEMENTS, true);
+  }
+  float* sums = need_slopes ? own.sums + (image * s.taps() + tap) * 3 * positions + first : nullptr;
+  float* grad_map = job.want_input
+                        ? own.grad_input.data + image * own.grad_input.pixels * own.grad_input.pitch + segment.begin
+                        : nullptr;
+  run({segment, space, job.input.data + image * job.input.pixels * job.input.pitch + segment.channel, job.input.pitch,
+       grad_map, own.grad_input.pitch, count, sums, positions, job.want_mask});
+  if (job.want_weight) {
+    const Bf16* columns = job.grad_columns + plane * output_steps * 2 * column_stride + first / 32 * P * TILE_ELEMENTS;
+    multiply<P>(tiles16(outputs), column_tiles, steps32(count), columns, column_stride, space.columns,
+                own.grad_weight + tap * tiles16(outputs) * column_tiles * RESULT_ELEMENTS,
+                column_tiles * RESULT_ELEMENTS, image == 0 && first == 0);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void backward_segment(const BackwardArguments<T>& job, const Segment& segment, const BackwardScratch& space,
+                      const BackwardOwn& own) {
+  const Pass<T> run = chosen_pass<T>(job.want_weight, job.want_slopes || job.want_mask, job.want_input);
+  const int64_t at_once = taps_at_once<T>(job.shape, segment, own.last_tap - own.first_tap);
+  for (int64_t begin = own.first_tap; begin < own.last_tap; begin += at_once) {
+    const int64_t end = begin + at_once < own.last_tap ? begin + at_once : own.last_tap;
+    for (int64_t image = 0; image < job.shape.images; ++image) {
+      for (int64_t first = 0; first < job.shape.positions(); first += job.tile) {
+        for (int64_t tap = begin; tap < end; ++tap) backward_tile(job, segment, space, own, run, tap, image, first);
       }
     }
   }

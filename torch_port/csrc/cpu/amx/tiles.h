@@ -90,33 +90,46 @@ DCN_INLINE void multiply_block(int64_t steps, const Bf16* a, int64_t a_stride, c
   if (M > 1 && N > 1) _tile_stored(3, c + c_stride + RESULT_ELEMENTS, 64);
 }
 
-// One panel of N column tiles against all row tiles.
-template <int P, int N>
-static void multiply_panel(int64_t row_tiles, int64_t steps, const Bf16* a, int64_t a_stride, const Bf16* b,
-                           const Bf16* next, float* c, int64_t c_stride, bool start) {
-  // While this panel is multiplied, the next one moves nearer bit by bit.
-  const int64_t lines = steps * P * N * 16, share = (lines * 2 + row_tiles - 1) / row_tiles;
-  int64_t i = 0;
-  for (int64_t line = 0; i + 2 <= row_tiles; i += 2) {
-    for (int64_t end = line + share < lines ? line + share : lines; line < end; ++line) {
-      _mm_prefetch(reinterpret_cast<const char*>(next) + line * 64, _MM_HINT_T1);
-    }
-    multiply_block<P, 2, N>(steps, a + i * a_stride, a_stride, b, c + i * c_stride, c_stride, start);
-  }
-  if (i < row_tiles) multiply_block<P, 1, N>(steps, a + i * a_stride, a_stride, b, c + i * c_stride, c_stride, start);
+// Row tiles (two, or one at the end) of one panel, steps [begin, begin + steps) of its depth.
+template <int P>
+DCN_INLINE void multiply_rows(int64_t rows, int64_t columns, int64_t steps, const Bf16* a, int64_t a_stride,
+                              const Bf16* b, float* c, int64_t c_stride, bool start) {
+  if (rows > 1 && columns > 1) return multiply_block<P, 2, 2>(steps, a, a_stride, b, c, c_stride, start);
+  if (rows > 1) return multiply_block<P, 2, 1>(steps, a, a_stride, b, c, c_stride, start);
+  if (columns > 1) return multiply_block<P, 1, 2>(steps, a, a_stride, b, c, c_stride, start);
+  multiply_block<P, 1, 1>(steps, a, a_stride, b, c, c_stride, start);
 }
 
-// c (+)= a * b. start: c is written, not added to.
+DCN_INLINE void prefetch_part(const Bf16* data, int64_t lines, int64_t part, int64_t parts) {
+  for (int64_t line = lines * part / parts; line < lines * (part + 1) / parts; ++line) {
+    _mm_prefetch(reinterpret_cast<const char*>(data) + line * 64, _MM_HINT_T1);
+  }
+}
+
+// c (+)= a * b. start: c is written, not added to. Two panels of a part of the depth stay in the first-level cache for
+// all rows; meanwhile the next two move nearer bit by bit.
 template <int P>
 static void multiply(int64_t row_tiles, int64_t column_tiles, int64_t steps, const Bf16* a, int64_t a_stride,
                      const Bf16* b, float* c, int64_t c_stride, bool start) {
-  const int64_t panel = steps * P * 2 * TILE_ELEMENTS;
-  int64_t j = 0;
-  for (; j + 2 <= column_tiles; j += 2, b += panel) {
-    multiply_panel<P, 2>(row_tiles, steps, a, a_stride, b, b + panel, c + j * RESULT_ELEMENTS, c_stride, start);
-  }
-  if (j < column_tiles) {
-    multiply_panel<P, 1>(row_tiles, steps, a, a_stride, b, b, c + j * RESULT_ELEMENTS, c_stride, start);
+  constexpr int64_t DEPTH = 8 / P, PANELS = 2;
+  const int64_t panel = steps * P * 2 * TILE_ELEMENTS, panels = (column_tiles + 1) / 2;
+  for (int64_t first = 0; first < panels; first += PANELS) {
+    const int64_t last = first + PANELS < panels ? first + PANELS : panels;
+    for (int64_t begin = 0; begin < steps; begin += DEPTH) {
+      const int64_t depth = steps - begin < DEPTH ? steps - begin : DEPTH;
+      for (int64_t i = 0; i < row_tiles; i += 2) {
+        const Bf16* left = a + i * a_stride + begin * P * TILE_ELEMENTS;
+        for (int64_t j = first; j < last; ++j) {
+          const int64_t columns = column_tiles - j * 2 < 2 ? 1 : 2;
+          const Bf16* right = b + j * panel + begin * P * columns * TILE_ELEMENTS;
+          const Bf16* next =
+              begin + depth < steps ? right + depth * P * columns * TILE_ELEMENTS : right + PANELS * panel;
+          prefetch_part(next, depth * P * columns * 16, i, row_tiles + 1);
+          multiply_rows<P>(row_tiles - i < 2 ? 1 : 2, columns, depth, left, a_stride, right,
+                           c + i * c_stride + j * 2 * RESULT_ELEMENTS, c_stride, start && begin == 0);
+        }
+      }
+    }
   }
 }
 
