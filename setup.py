@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
@@ -44,6 +45,13 @@ class BuildPackages(build_py):
         if not self.editable_mode:
             for folder, package in (("configs", "dcn_tasks"), ("experiments", "dcn_suite")):
                 shutil.copytree(folder, Path(self.build_lib) / package / folder, dirs_exist_ok=True)
+
+
+class TagWheel(bdist_wheel):
+    """py3-none: no Python ABI is used (PyTorch loads the library), so that one wheel serves every Python from 3.10 up."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        return "py3", "none", super().get_tag()[2]
 
 
 class BuildNative(build_ext):
@@ -130,4 +138,4 @@ def wants_cuda() -> bool:
 extensions = [Extension("torch_port._dcn_cpu", sources=[])]
 if wants_cuda():
     extensions.append(Extension("torch_port._dcn_cuda", sources=[]))
-setup(ext_modules=extensions, cmdclass={"build_ext": BuildNative, "build_py": BuildPackages})
+setup(ext_modules=extensions, cmdclass={"build_ext": BuildNative, "build_py": BuildPackages, "bdist_wheel": TagWheel})
