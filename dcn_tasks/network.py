@@ -70,6 +70,7 @@ class NetworkSpec:
     res5_dilation: int = 2  # of res5's 3x3 convolutions
     offset_dilation: int | None = None  # of the offset convolutions; None: as the convolution they serve
     backbone: str = RESNET
+    modulated_conv: bool = False  # deformable convolutions have masks too (DCNv2)
 
     @property
     def num_anchors(self) -> int:
@@ -136,6 +137,7 @@ class NetworkSpec:
             res5_dilation=chosen("RES5_DILATION"),
             offset_dilation=chosen("OFFSET_DILATION"),
             backbone=network.BACKBONE,
+            modulated_conv=network.MODULATED_CONV,
         )
         spec.check_backbone()
         if len(spec.units) != 4 or min(spec.units) < 1:

@@ -7,7 +7,7 @@ import numpy as np
 
 from dcn_tasks.errors import InputError
 from mxnet_ref.notices import without_binding_notices
-from mxnet_ref.operators import raise_failure
+from mxnet_ref.operators import raise_failure, with_cpu_backward
 
 Arrays = dict[str, np.ndarray]
 INPUTS = ("data", "im_info", "gt_boxes", "label", "bbox_target", "bbox_weight", "softmax_label")
@@ -36,6 +36,7 @@ def bind(
     if missing:
         raise InputError(f"bind: the graph needs {', '.join(missing)}: not among the parameters and inputs given")
     arrays = {name: mx.nd.array(values[name], dtype=dtype) for name in names}
+    symbol = with_cpu_backward(symbol) if gradients else symbol
     with without_binding_notices():
         return symbol.bind(
             mx.cpu(),

@@ -11,6 +11,8 @@ INPUT_NAMES = {
     "Deconvolution": ("data", "weight", "bias"),
     "FullyConnected": ("data", "weight", "bias"),
     "DeformableConvolution": ("data", "offset", "weight", "bias"),
+    "ModulatedDeformableConvolution": ("data", "offset", "mask", "weight", "bias"),
+    "slice_axis": ("data",),
     "BatchNorm": ("data", "gamma", "beta", "moving_mean", "moving_var"),
     "Activation": ("data",),
     "Pooling": ("data",),

@@ -15,7 +15,7 @@ from mxnet_ref.build import build_symbol
 from mxnet_ref.executor import Arrays
 from mxnet_ref.init import fixed_parameters
 from mxnet_ref.notices import without_binding_notices
-from mxnet_ref.operators import raise_failure, set_draws
+from mxnet_ref.operators import raise_failure, set_draws, with_cpu_backward
 
 Batch = Mapping[str, np.ndarray]
 MAX_BOUND = 64  # graphs kept bound: sizes of images times numbers of objects
@@ -64,7 +64,7 @@ class Trainer:
         schedule: WarmupMultiFactor,
         momentum: Mapping[str, np.ndarray] | None = None,
     ):
-        symbol = build_symbol(cfg, True)
+        symbol = with_cpu_backward(build_symbol(cfg, True))
         self.task = task = task_of(cfg)
         parameters = [name for name in symbol.list_arguments() if name not in task.batch_names]
         check_parameters(parameters, symbol.list_auxiliary_states(), arg, aux)

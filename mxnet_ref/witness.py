@@ -14,7 +14,7 @@ import numpy as np
 from mxnet.base import NDArrayHandle
 
 from mxnet_ref.notices import without_binding_notices
-from mxnet_ref.operators import raise_failure
+from mxnet_ref.operators import raise_failure, with_cpu_backward
 
 Arrays = dict[str, np.ndarray]
 Sink = Callable[[str, np.ndarray], None]
@@ -199,5 +199,6 @@ def bound(
 ) -> mx.executor.Executor:
     """The graph bound on the CPU, with gradients for the arguments that `grads` names."""
     wanted = {name: "write" if name in grads else "null" for name in args}
+    symbol = with_cpu_backward(symbol) if grads else symbol
     with without_binding_notices():
         return symbol.bind(mx.cpu(), args, args_grad=grads or None, grad_req=wanted, aux_states=aux)

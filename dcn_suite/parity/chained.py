@@ -20,7 +20,7 @@ from dcn_suite.parity.judge import Judgement, judge_function, judge_rounding
 from dcn_suite.parity.port import Port
 from dcn_suite.parity.reference import Reference
 from dcn_suite.parity.rows import Row, judged_row, reported_row
-from dcn_suite.parity.segments import Segment
+from dcn_suite.parity.segments import WITHOUT_CPU_BACKWARD, Segment
 
 CHECK = "chained"
 KINDS = {
@@ -29,6 +29,7 @@ KINDS = {
     "ROIPooling": "pooled pixels of RoIs",
     "Custom": "RoIs, samples and hard RoIs",
     "_contrib_DeformableConvolution": "sampling cells of deformable convolutions",
+    "_contrib_ModulatedDeformableConvolution": "sampling cells of deformable convolutions",
     "_contrib_DeformablePSROIPooling": "sampling cells of deformable RoI poolings",
 }
 MakePort = Callable[[str], Port]
@@ -117,11 +118,18 @@ def chained_rows(
     rows = [row_of(key, segment, "output", judgements[key]) for key, segment in outputs.items()]
     rows += [row_of(name, segment, f"d {name}", judgements[name]) for name, segment in parameters.items()]
     rows.sort(key=lambda row: row.depth)
-    return rows + decision_rows(segments, report)
+    return rows + decision_rows(segments, report) + (loop_rows(segments) if grad else [])
 
 
 def row_of(key: str, segment: Segment, quantity: str, judgement: Judgement) -> Row:
     return judged_row(CHECK, segment.name, quantity, judgement, depth=segment.depth, operator=segment.op)
+
+
+def loop_rows(segments: Sequence[Segment]) -> list[Row]:
+    """Says through which nodes MXNet's gradients from end to end pass by a loop."""
+    loops = [segment.name for segment in segments if segment.op == WITHOUT_CPU_BACKWARD]
+    claim = "nodes whose gradient is a loop in MXNet's run too: MXNet has no CPU backward"
+    return [reported_row(CHECK, ", ".join(loops), "gradients", claim, 0, len(loops))] if loops else []
 
 
 def decision_rows(segments: Sequence[Segment], report) -> list[Row]:

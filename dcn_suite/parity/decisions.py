@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dcn_suite.parity.kinks import exact_offset, numbers
+from dcn_suite.parity.kinks import DEFORMABLE_CONVOLUTIONS, exact_offset, numbers
 from dcn_suite.parity.segments import Segment
 from torch_port.layers import RoIPool
 
@@ -29,13 +29,13 @@ def decisions_of(
     decisions: dict[str, np.ndarray] = {}
     for segment in segments:
         path = segment.module
-        if segment.op == "Activation":
+        if segment.op == "Activation" and segment.attrs["act_type"] == "relu":
             decisions[path] = load(segment.outputs[0]) > 0
         elif segment.op == "Pooling" and segment.attrs.get("pool_type", "max") == "max":
             decisions[path] = taken_pixels(load(segment.inputs[0]), segment)
         elif segment.op == "ROIPooling":
             decisions[path] = taken_cells(*(load(key) for key in segment.inputs), segment)
-        elif segment.op == "_contrib_DeformableConvolution":
+        elif segment.op in DEFORMABLE_CONVOLUTIONS:
             offset = load(segment.inputs[1])
             decisions[f"{path}:{offsets}"] = exact_offset(segment, offset) if exact else offset
         elif segment.op == "_contrib_DeformablePSROIPooling" and len(segment.inputs) == 3:

@@ -9,7 +9,7 @@ from dcn_suite.parity.decisions import decisions_of, taken_pixels
 from dcn_suite.parity.detections import detection_rows, detections_of, fairness_rows, is_well_posed, posed_rows
 from dcn_suite.parity.isolated import as_shape
 from dcn_suite.parity.judge import difference, largest
-from dcn_suite.parity.kinks import conv_positions
+from dcn_suite.parity.kinks import DEFORMABLE_CONVOLUTIONS, conv_positions
 from dcn_suite.parity.matching import match_boxes
 from dcn_suite.parity.port import Port
 from dcn_suite.parity.reference import Reference
@@ -40,6 +40,7 @@ class FreeRun:
         self.reference, self.cfg = reference, cfg
         self.segments = {key: segment for segment in segments for key in segment.outputs}
         self.by_module = {segment.module: segment for segment in segments}
+        self.offsets = {segment.inputs[1]: segment for segment in segments if segment.op in DEFORMABLE_CONVOLUTIONS}
         self.outputs = self.output_modules()
         self.differing: dict[str, list[int]] = {}
         self.measured: list[Row] = []
@@ -76,7 +77,7 @@ class FreeRun:
         segment = self.segments[key]
         theirs = self.theirs(key)
         array = as_shape(array, theirs.shape)
-        if segment.op == "Activation":
+        if segment.op == "Activation" and segment.attrs["act_type"] == "relu":
             self.count(segment.op, (array > 0) != (theirs > 0))
             if segment.module == "backbone.stem.relu":
                 self.kept["stem"] = array
@@ -85,8 +86,8 @@ class FreeRun:
                 taken_pixels(each, segment) for each in (self.kept.pop("stem"), self.theirs(segment.inputs[0]))
             )
             self.count(segment.op, own != other)
-        elif segment.module.endswith("offset_conv"):
-            conv = self.by_module[segment.module.replace("offset_conv", "conv2")]
+        elif key in self.offsets:
+            conv = self.offsets[key]
             own, other = (np.floor(conv_positions(conv, each)[0]) for each in (array, theirs))
             self.count(conv.op, own != other)
         if segment.module in self.outputs:

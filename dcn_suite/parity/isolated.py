@@ -1,6 +1,7 @@
 """Every node alone: PyTorch's module is fed what MXNet fed its node, and all that comes out is compared."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from dcn_suite.parity.matching import match_boxes
 from dcn_suite.parity.port import Port
 from dcn_suite.parity.reference import DTYPES, Reference, head_gradients, probes
 from dcn_suite.parity.rows import Row, counted_row, failed_row, judged_row
-from dcn_suite.parity.segments import Segment
+from dcn_suite.parity.segments import WITHOUT_CPU_BACKWARD, Segment
 
 CHECK = "isolated"
 STOCK = (
@@ -64,7 +65,9 @@ def segment_rows(segment: Segment, inputs: dict, theirs: dict, ours: dict, probe
     for name, judgement in judgements.items():
         if segment.op in STOCK:
             judgement.ask_layer(layer)
-        yield judged_row(CHECK, segment.name, name + suffix, judgement, **place)
+        row = judged_row(CHECK, segment.name, name + suffix, judgement, **place)
+        loop = segment.op == WITHOUT_CPU_BACKWARD and name.startswith("d ")
+        yield replace(row, claim=f"{row.claim} (MXNet has no CPU backward: a loop instead)") if loop else row
 
 
 def judge_shaped(mxnet32, torch32, mxnet64, torch64, apart: np.ndarray | None = None) -> Judgement:

@@ -9,6 +9,7 @@ import numpy as np
 from dcn_suite.parity.segments import Segment
 
 Masks = dict[str, np.ndarray]
+DEFORMABLE_CONVOLUTIONS = ("_contrib_DeformableConvolution", "_contrib_ModulatedDeformableConvolution")
 NEAR_ULPS = 8  # RoI positions are sums of four terms, which compilers may contract: this near to a kink counts as on it
 
 
@@ -17,8 +18,8 @@ def kink_masks(segment: Segment, inputs: dict[str, np.ndarray]) -> Masks:
 
     Args: inputs: float32, by entry key.
     """
-    if segment.op == "_contrib_DeformableConvolution":
-        return conv_masks(segment, *(inputs[key] for key in segment.inputs))
+    if segment.op in DEFORMABLE_CONVOLUTIONS:
+        return conv_masks(segment, *(inputs[key] for key in segment.inputs[:2]))
     if segment.op == "ROIPooling":
         return max_pool_masks(segment, *(inputs[key] for key in segment.inputs))
     if segment.op == "_contrib_DeformablePSROIPooling":
@@ -69,7 +70,7 @@ def conv_masks(segment: Segment, data: np.ndarray, offset: np.ndarray) -> Masks:
     if not crossing.any():
         return {}
     height, width = data.shape[2:]
-    data_key, offset_key = segment.inputs
+    data_key, offset_key = segment.inputs[:2]
     masks = {
         "output": crossing.any(axis=(1, 2))[:, None],
         offset_key: np.repeat(crossing[:, :, :, None], 2, axis=3).reshape(offset.shape),

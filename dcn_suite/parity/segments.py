@@ -20,6 +20,8 @@ DIFFERENTIABLE = {
     "Crop": (0,),
     "Custom": (),
 }
+# MXNet computes its gradients on GPUs only: those of its side are a NumPy loop (mxnet_ref.operators.modulated_convolution)
+WITHOUT_CPU_BACKWARD = "_contrib_ModulatedDeformableConvolution"
 TORCH_NAME = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 
 

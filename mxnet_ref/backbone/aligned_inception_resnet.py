@@ -22,6 +22,7 @@ import mxnet as mx
 
 from dcn_tasks.network import NetworkSpec
 from mxnet_ref.backbone.dialect import dialect_of
+from mxnet_ref.backbone.modulated import modulated_convolution
 from mxnet_ref.backbone.resnet import Backbone, batch_norm, relu
 
 Symbol = mx.sym.Symbol
@@ -92,10 +93,15 @@ def convolution_3x3(name: str, x: Symbol, spec: NetworkSpec, *, channels: int, s
     if name not in spec.deformable_convolutions:
         return mx.sym.Convolution(name=name, data=x, num_filter=channels, no_bias=True, **geometry)
     near = spec.offset_dilation or dilation
+    offset_geometry = {**geometry, "pad": (near, near), "dilate": (near, near)}
+    if spec.modulated_conv:
+        return modulated_convolution(
+            name, x, channels=channels, groups=spec.num_deformable_group,
+            geometry=geometry, offset_geometry=offset_geometry,
+        )  # fmt: skip
     offset = mx.sym.Convolution(
-        name=f"{name}_offset", data=x, num_filter=2 * 9 * spec.num_deformable_group,
-        **{**geometry, "pad": (near, near), "dilate": (near, near)},
-    )  # fmt: skip
+        name=f"{name}_offset", data=x, num_filter=2 * 9 * spec.num_deformable_group, **offset_geometry
+    )
     return mx.contrib.sym.DeformableConvolution(
         name=name, data=x, offset=offset, num_filter=channels,
         num_deformable_group=spec.num_deformable_group, no_bias=True, **geometry,

@@ -9,6 +9,7 @@ import mxnet as mx
 
 from dcn_tasks.network import NetworkSpec
 from mxnet_ref.backbone.dialect import Dialect, dialect_of
+from mxnet_ref.backbone.modulated import modulated_convolution
 
 Symbol = mx.sym.Symbol
 
@@ -120,6 +121,14 @@ def deformable_convolution(
     """
     dilation = spec.res5_dilation if stage == 5 else 1
     near = spec.offset_dilation or dilation
+    if spec.modulated_conv:
+        geometry, near_geometry = (
+            {"kernel": (3, 3), "pad": (reach, reach), "stride": (1, 1), "dilate": (reach, reach)}
+            for reach in (dilation, near)
+        )
+        return modulated_convolution(
+            name, x, channels=width, groups=spec.num_deformable_group, geometry=geometry, offset_geometry=near_geometry
+        )
     more = written_dilation(near, dialect, stage)
     if dialect.offset_cudnn_off:
         more["cudnn_off"] = True

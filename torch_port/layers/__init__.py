@@ -10,6 +10,7 @@ from torch_port.layers.deform_conv import (
 from torch_port.layers.elementwise import Add, ChannelSoftmax, Concat
 from torch_port.layers.fully_connected import FullyConnected
 from torch_port.layers.peer_weights import load_peer_state
+from torch_port.layers.modulation import ChannelSlice, Modulation, Scale, Sigmoid
 from torch_port.layers.pooling import CeilMaxPool, GlobalAverage, PaddedMaxPool
 from torch_port.layers.proposal import Proposal, ProposalLimits
 from torch_port.layers.rated_conv import RatedConv2d
@@ -21,6 +22,7 @@ __all__ = [
     "BatchNorm",
     "BilinearDeconvolution",
     "CeilMaxPool",
+    "ChannelSlice",
     "ChannelSoftmax",
     "Concat",
     "Crop",
@@ -31,6 +33,7 @@ __all__ = [
     "GlobalAverage",
     "ModulatedDeformConv2d",
     "ModulatedDeformConv2dPack",
+    "Modulation",
     "PSRoIPool",
     "PaddedMaxPool",
     "Proposal",
@@ -38,4 +41,6 @@ __all__ = [
     "RatedConv2d",
     "RoIPool",
     "load_peer_state",
+    "Scale",
+    "Sigmoid",
 ]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dcn_tasks.errors import InputError
-from torch_port.layers import BatchNorm, DeformConv2d
+from torch_port.layers import BatchNorm, DeformConv2d, ModulatedDeformConv2d
 from torch_port.models.backbone import InceptionUnit
 
 ALL = slice(None)  # channels
@@ -55,7 +55,7 @@ def fold_concat(unit: InceptionUnit) -> None:
 
 
 @torch.no_grad()
-def fold_pair(conv: nn.Conv2d | DeformConv2d, norm: BatchNorm, channels: slice = ALL) -> None:
+def fold_pair(conv: nn.Conv2d | DeformConv2d | ModulatedDeformConv2d, norm: BatchNorm, channels: slice = ALL) -> None:
     """Scales the convolution's weight and gives it the bias, both computed in float64. channels: of the norm."""
     weight, bias, mean, variance = (
         tensor.double()[channels] for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var)

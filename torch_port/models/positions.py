@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from torch_port.layers import DeformConv2d, DeformPSRoIPool
+from torch_port.layers import DeformConv2d, DeformPSRoIPool, ModulatedDeformConv2d
 
 
-def conv_positions(module: DeformConv2d, offset: Tensor) -> Tensor:
+def conv_positions(module: DeformConv2d | ModulatedDeformConv2d, offset: Tensor) -> Tensor:
     """[N, G, K, 2, OH, OW] sampling positions in input pixels, y then x."""
     n, _, out_h, out_w = offset.shape
     axes = []

@@ -14,7 +14,7 @@ A decision is named by the path of the module that takes it, with `:part` where 
     path of a Proposal                  RoIs [R, 5]
     PATH:rois :labels :bbox_targets :bbox_weights          of a ProposalTarget; all four
     PATH:labels :bbox_weights           of a HardRoISelector; both
-    PATH:offset                         of a DeformConv2d or DeformPSRoIPool: its offsets; their value is the recorded
+    PATH:offset                         of a (Modulated)DeformConv2d or DeformPSRoIPool: its offsets; their value is the recorded
                                         one, their gradient flows to the network's own
     PATH:cells                          of the same, instead: offsets too, but they count only where the network's own
                                         lead into another bilinear cell; everywhere else the own ones stay
@@ -31,7 +31,15 @@ import torch
 from torch import Tensor, nn
 
 from dcn_tasks.errors import InputError
-from torch_port.layers import CeilMaxPool, DeformConv2d, DeformPSRoIPool, PaddedMaxPool, Proposal, RoIPool
+from torch_port.layers import (
+    CeilMaxPool,
+    DeformConv2d,
+    DeformPSRoIPool,
+    ModulatedDeformConv2d,
+    PaddedMaxPool,
+    Proposal,
+    RoIPool,
+)
 from torch_port.models.positions import conv_positions, pool_positions
 from torch_port.models.sampling import HardRoIs, HardRoISelector, ProposalTarget, RoISamples
 from torch_port.ops.roi_pool import gather
@@ -142,7 +150,7 @@ class Replay:
         self.report.count(self.name("labels"), output.labels != chosen.labels)
         return chosen
 
-    def conv_offset(self, module: DeformConv2d, args: tuple) -> tuple:
+    def conv_offset(self, module: DeformConv2d | ModulatedDeformConv2d, args: tuple) -> tuple:
         input, offset, *others = args
         part, recorded = self.recorded_offset(offset)
         own, other = (conv_positions(module, each).floor() for each in (offset.detach(), recorded))
@@ -189,6 +197,7 @@ KINDS: dict[type[nn.Module], tuple[tuple[str, ...], str, bool]] = {
     ProposalTarget: (SAMPLE_PARTS, "proposal_target", False),
     HardRoISelector: (("labels", "bbox_weights"), "hard_rois", False),
     DeformConv2d: (OFFSET_PARTS, "conv_offset", True),
+    ModulatedDeformConv2d: (OFFSET_PARTS, "conv_offset", True),
     DeformPSRoIPool: (OFFSET_PARTS, "pool_offset", True),
 }
 
@@ -267,7 +276,7 @@ def recorder(path: str, decisions: dict[str, np.ndarray]) -> Callable:
             found[path] = output
         elif isinstance(module, ProposalTarget | HardRoISelector):
             found = {f"{path}:{part}": value for part, value in output._asdict().items()}
-        elif isinstance(module, DeformConv2d):
+        elif isinstance(module, DeformConv2d | ModulatedDeformConv2d):
             found[f"{path}:offset"] = args[1]
         elif len(args) > 2 and args[2] is not None:
             found[f"{path}:offset"] = args[2]

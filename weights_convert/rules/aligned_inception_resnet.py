@@ -40,7 +40,8 @@ BACKBONE: tuple[Rule, ...] = (
 
 
 def unit_scopes(spec: NetworkSpec, taps: int) -> Scopes:
-    """Bindings of Aligned-Inception-ResNet's units: unit, inception_convolution, .._norm, .._relu, .._deformable.
+    """Bindings of Aligned-Inception-ResNet's units: unit, inception_convolution, .._norm, .._relu, .._deformable,
+    .._modulated.
 
     Every binding has `stage` 2..5, `unit` as in MXNet's names and `i`, its place in the stage from 0; those of parts also
     `node` and `module`; convolutions `out`, `in`, `kernel`; norms `out`; deformable ones `branch`, `k`, `in`, `offsets`.
@@ -65,7 +66,7 @@ def unit_scopes(spec: NetworkSpec, taps: int) -> Scopes:
                     offsets: Binding = {
                         "branch": branch,
                         "k": int(conv[-1]),
-                        "offsets": 2 * taps * spec.num_deformable_group,
+                        "offsets": numbers_per_tap(spec) * taps * spec.num_deformable_group,
                     }
                     found["deformable"].append({**part, **offsets})
             for node, module in NORMS.items():
@@ -74,7 +75,13 @@ def unit_scopes(spec: NetworkSpec, taps: int) -> Scopes:
                     found["norm"].append(place | {"node": node, "module": module, "out": out})
             found["relu"] += [place | {"node": node, "module": module} for node, module in RELUS.items()]
             channels = 4 * width
+    found["modulated"] = found["deformable"] if spec.modulated_conv else []
     return {"inception_unit": found.pop("unit"), **{f"inception_{kind}": parts for kind, parts in found.items()}}
+
+
+def numbers_per_tap(spec: NetworkSpec) -> int:
+    """Of a convolution that guides a deformable one: y and x, and the mask of DCNv2."""
+    return 3 if spec.modulated_conv else 2
 
 
 def widths(node: str, width: int, channels: int) -> tuple[int, int]:

@@ -14,6 +14,10 @@ BACKBONE: tuple[NodeRule, ...] = (
     NodeRule("res{unit}_branch2a_relu", "backbone.stage{stage}.{i}.relu1", each="unit"),
     NodeRule("res{unit}_branch2b_relu", "backbone.stage{stage}.{i}.relu2", each="unit"),
     NodeRule("res{unit}_branch2b_offset", "backbone.stage{stage}.{i}.offset_conv", each="deformable_unit"),
+    NodeRule("res{unit}_branch2b_offset_t", "backbone.stage{stage}.{i}.modulation.offset_slice", each="modulated_unit"),
+    NodeRule("res{unit}_branch2b_mask_t", "backbone.stage{stage}.{i}.modulation.mask_slice", each="modulated_unit"),
+    NodeRule("res{unit}_branch2b_mask_sigmoid", "backbone.stage{stage}.{i}.modulation.sigmoid", each="modulated_unit"),
+    NodeRule("res{unit}_branch2b_mask", "backbone.stage{stage}.{i}.modulation.twice", each="modulated_unit"),
     NodeRule("res{unit}", "backbone.stage{stage}.{i}.add", each="unit"),
     NodeRule("res{unit}_relu", "backbone.stage{stage}.{i}.relu3", each="unit"),
 )

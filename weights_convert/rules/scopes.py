@@ -1,7 +1,7 @@
 """The repeated parts of a network, as bindings for the patterns of the rules."""
 
 from dcn_tasks.network import NetworkSpec
-from weights_convert.rules.aligned_inception_resnet import unit_scopes
+from weights_convert.rules.aligned_inception_resnet import numbers_per_tap, unit_scopes
 from weights_convert.rules.rule import Binding, Scopes
 
 EXPANSION = 4  # a bottleneck's output channels over its width
@@ -11,7 +11,7 @@ BRANCHES = {1: ("a", 1), 2: ("b", 3), 3: ("c", 1)}  # convolution k of a unit: l
 
 
 def scopes_of(spec: NetworkSpec) -> Scopes:
-    """Bindings by scope: network, deformable_head, plain_head, unit, convolution, projection, deformable_unit.
+    """Bindings by scope: network, deformable_head, plain_head, unit, convolution, projection, deformable_unit, modulated_unit.
 
     Fields of a unit: `stage` 2..5, `unit` "3b1" as in MXNet's names, `i` its place in the stage from 0; of a
     convolution also `k` 1..3, `letter` a..c, and the integers `out`, `in`, `kernel`.
@@ -28,11 +28,12 @@ def scopes_of(spec: NetworkSpec) -> Scopes:
             for k, (letter, kernel) in BRANCHES.items():
                 out, into = widths[k]
                 convolutions.append(names | {"k": k, "letter": letter, "kernel": kernel, "out": out, "in": into})
-            offsets = 2 * TAPS * spec.num_deformable_group
+            offsets = numbers_per_tap(spec) * TAPS * spec.num_deformable_group
             units.append(names | {"out": outside, "in": channels, "width": width, "offsets": offsets})
             channels = outside
     head = head_binding(spec)
     spec.check_deformable_units()
+    deformable = [unit for unit in units if f"res{unit['unit']}" in spec.deform_conv_units]
     return {
         "network": [head],
         "deformable_head": [head] if spec.deform_roi_pooling else [],
@@ -40,7 +41,8 @@ def scopes_of(spec: NetworkSpec) -> Scopes:
         "unit": units,
         "convolution": convolutions,
         "projection": [unit for unit in units if unit["i"] == 0],
-        "deformable_unit": [unit for unit in units if f"res{unit['unit']}" in spec.deform_conv_units],
+        "deformable_unit": deformable,
+        "modulated_unit": deformable if spec.modulated_conv else [],
         **unit_scopes(spec, TAPS),
     }
 

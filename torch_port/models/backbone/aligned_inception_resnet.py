@@ -10,8 +10,18 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torch_port.layers import Add, BatchNorm, Concat, DeformConv2d, PaddedMaxPool, RatedConv2d
-from torch_port.models.backbone.resnet import EXPANSION, Stages
+from torch_port.layers import (
+    Add,
+    BatchNorm,
+    Concat,
+    DeformConv2d,
+    ModulatedDeformConv2d,
+    Modulation,
+    PaddedMaxPool,
+    RatedConv2d,
+)
+from torch_port.layers.modulation import OFFSETS, SAMPLES
+from torch_port.models.backbone.resnet import EXPANSION, MODULATED_LR_MULT, Stages
 
 Place = tuple[int, int, str, int]  # stage, 0-based unit, branch "a" or "b", convolution 2 or 3
 DEPTHS = {"a": 1, "b": 2}  # 3x3 convolutions of a branch [air]
@@ -28,6 +38,7 @@ class Branch(nn.Module):
         in_channels: C. width: of every convolution. depth: number of 3x3 convolutions.
         stride, dilation: pixels. offset_dilation: of the offset convolutions; None: the same.
         offset_groups: G by convolution, {2: 4} for a deformable first 3x3; those left out are plain.
+        modulated: deformable convolutions have masks too (DCNv2), `modulation{k}` between them and `offset_conv{k}`.
         use_global_stats: frozen batch normalisation.
     """
 
@@ -41,6 +52,7 @@ class Branch(nn.Module):
         dilation: int = 1,
         offset_dilation: int | None = None,
         offset_groups: Mapping[int, int] | None = None,
+        modulated: bool = False,
         use_global_stats: bool = True,
     ):
         super().__init__()
@@ -53,16 +65,25 @@ class Branch(nn.Module):
             step = stride if k == 2 else 1
             geometry: dict[str, Any] = {"stride": step, "padding": dilation, "dilation": dilation}
             groups = (offset_groups or {}).get(k, 0)
-            if groups:
+            conv: nn.Module
+            if groups and modulated:
+                guides = (OFFSETS + SAMPLES) * groups
+                offset_conv = RatedConv2d(
+                    width, guides, 3, step, padding=reach, dilation=reach, lr_mult=MODULATED_LR_MULT
+                )
+                self.add_module(f"offset_conv{k}", offset_conv)
+                self.add_module(f"modulation{k}", Modulation(groups))
+                conv = ModulatedDeformConv2d(width, width, 3, offset_groups=groups, border="zeros", **geometry)
+            elif groups:
                 offset_conv = RatedConv2d(width, 2 * 9 * groups, 3, step, padding=reach, dilation=reach)
                 self.add_module(f"offset_conv{k}", offset_conv)
-                conv: nn.Module = DeformConv2d(width, width, 3, offset_groups=groups, border="clamp", **geometry)
+                conv = DeformConv2d(width, width, 3, offset_groups=groups, border="clamp", **geometry)
             else:
                 conv = nn.Conv2d(width, width, 3, bias=False, **geometry)
             self.add_module(f"conv{k}", conv)
 
     @property
-    def last(self) -> nn.Conv2d | DeformConv2d:
+    def last(self) -> nn.Conv2d | DeformConv2d | ModulatedDeformConv2d:
         """The convolution that the unit's BatchNorm follows."""
         return getattr(self, f"conv{self.depth + 1}")
 
@@ -70,9 +91,10 @@ class Branch(nn.Module):
         hidden = self.conv1(input)
         for k in range(2, self.depth + 2):
             hidden = getattr(self, f"relu{k - 1}")(getattr(self, f"bn{k - 1}")(hidden))
-            offset_conv = getattr(self, f"offset_conv{k}", None)
-            offset = () if offset_conv is None else (offset_conv(hidden),)
-            hidden = getattr(self, f"conv{k}")(hidden, *offset)
+            offset_conv, modulation = (getattr(self, f"{part}{k}", None) for part in ("offset_conv", "modulation"))
+            guides = () if offset_conv is None else (offset_conv(hidden),)
+            guides = guides if modulation is None else modulation(*guides)
+            hidden = getattr(self, f"conv{k}")(hidden, *guides)
         return hidden
 
 
@@ -87,7 +109,7 @@ class InceptionUnit(nn.Module):
         in_channels: C. width: p, even. stride: of the unit. dilation: of its 3x3 convolutions, pixels.
         projects: whether the shortcut has a convolution.
         offset_groups: G by (branch, convolution), {("b", 3): 4}; those left out are plain.
-        offset_dilation, use_global_stats: as Branch.
+        offset_dilation, modulated, use_global_stats: as Branch.
     """
 
     shortcut: nn.Sequential | None
@@ -102,6 +124,7 @@ class InceptionUnit(nn.Module):
         offset_dilation: int | None = None,
         projects: bool = False,
         offset_groups: Mapping[tuple[str, int], int] | None = None,
+        modulated: bool = False,
         use_global_stats: bool = True,
     ):
         super().__init__()
@@ -118,6 +141,7 @@ class InceptionUnit(nn.Module):
                 dilation=dilation,
                 offset_dilation=offset_dilation,
                 offset_groups={k: groups for (of, k), groups in (offset_groups or {}).items() if of == name},
+                modulated=modulated,
                 use_global_stats=use_global_stats,
             )
 
@@ -151,7 +175,7 @@ class AlignedInceptionResNet(nn.Module):
         base_width: channels of the stem, even; stage s has width base_width * 2**(s - 2).
         deformable: (stage, 0-based unit, branch "a" or "b", convolution 2 or 3) of every deformable 3x3 convolution. The
             paper's "last three" are those of the last unit.
-        offset_groups: G of the deformable convolutions.
+        offset_groups: G of the deformable convolutions. modulated: as Branch.
         stage5_stride, stage5_dilation, offset_dilation, use_global_stats: as torch_port.models.backbone.ResNet.
     """
 
@@ -167,6 +191,7 @@ class AlignedInceptionResNet(nn.Module):
         base_width: int = 64,
         deformable: frozenset[Place] = frozenset(),
         offset_groups: int = 4,
+        modulated: bool = False,
         stage5_stride: int = 1,
         stage5_dilation: int = 2,
         offset_dilation: int | None = None,
@@ -195,6 +220,7 @@ class AlignedInceptionResNet(nn.Module):
                         dilation=stage5_dilation if stage == 5 else 1,
                         offset_dilation=offset_dilation,
                         projects=index == 0,
+                        modulated=modulated,
                         offset_groups={
                             (of, k): offset_groups for s, i, of, k in deformable if (s, i) == (stage, index)
                         },

@@ -5,9 +5,19 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from torch_port.layers import Add, BatchNorm, CeilMaxPool, DeformConv2d, RatedConv2d
+from torch_port.layers import (
+    Add,
+    BatchNorm,
+    CeilMaxPool,
+    DeformConv2d,
+    ModulatedDeformConv2d,
+    Modulation,
+    RatedConv2d,
+)
+from torch_port.layers.modulation import OFFSETS, SAMPLES
 
 EXPANSION = 4  # a bottleneck's output channels over its width
+MODULATED_LR_MULT = 0.1  # of convolutions that give offsets and masks, in the original's DCNv2_op example
 
 
 class Bottleneck(nn.Module):
@@ -23,12 +33,14 @@ class Bottleneck(nn.Module):
             None: the same.
         projects: whether the shortcut has a convolution.
         offset_groups: G, number of channel groups with offsets of their own; 0 for a plain unit.
+        modulated: the deformable convolution has masks too (DCNv2), from the same `offset_conv`, which learns at a tenth of
+            the rate.
         offset_bias_lr_mult: learning-rate multiplier of the offset convolution's bias.
         use_global_stats: frozen batch normalisation.
     Source: the original's res{2..5}{a,b,...} units.
     """
 
-    conv2: nn.Conv2d | DeformConv2d
+    conv2: nn.Conv2d | DeformConv2d | ModulatedDeformConv2d
     offset_conv: nn.Conv2d | None
     shortcut: nn.Sequential | None
 
@@ -42,6 +54,7 @@ class Bottleneck(nn.Module):
         offset_dilation: int | None = None,
         projects: bool = False,
         offset_groups: int = 0,
+        modulated: bool = False,
         offset_bias_lr_mult: float = 1.0,
         use_global_stats: bool = True,
     ):
@@ -55,8 +68,13 @@ class Bottleneck(nn.Module):
         self.bn1 = normalisation(width)
         self.relu1 = nn.ReLU()
         geometry: dict[str, Any] = {"padding": dilation, "dilation": dilation}
-        if offset_groups:
-            reach = offset_dilation or dilation
+        reach = offset_dilation or dilation
+        self.modulation = Modulation(offset_groups) if offset_groups and modulated else None
+        if self.modulation is not None:
+            guides = (OFFSETS + SAMPLES) * offset_groups
+            self.offset_conv = RatedConv2d(width, guides, 3, padding=reach, dilation=reach, lr_mult=MODULATED_LR_MULT)
+            self.conv2 = ModulatedDeformConv2d(width, width, 3, offset_groups=offset_groups, border="zeros", **geometry)
+        elif offset_groups:
             self.offset_conv = RatedConv2d(
                 width, 2 * 9 * offset_groups, 3, padding=reach, dilation=reach, bias_lr_mult=offset_bias_lr_mult
             )
@@ -78,8 +96,10 @@ class Bottleneck(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         identity = input if self.shortcut is None else self.shortcut(input)
         hidden = self.relu1(self.bn1(self.conv1(input)))
-        offset = () if self.offset_conv is None else (self.offset_conv(hidden),)
-        hidden = self.relu2(self.bn2(self.conv2(hidden, *offset)))
+        guides: tuple[Tensor, ...] = () if self.offset_conv is None else (self.offset_conv(hidden),)
+        if self.modulation is not None:
+            guides = self.modulation(*guides)
+        hidden = self.relu2(self.bn2(self.conv2(hidden, *guides)))
         return self.relu3(self.add(identity, self.bn3(self.conv3(hidden))))
 
 
@@ -101,7 +121,7 @@ class ResNet(nn.Module):
         units: number of bottlenecks in stages 2, 3, 4, 5; (3, 4, 23, 3) is ResNet-101.
         base_width: channels of the stem; stage s has width base_width * 2**(s - 2).
         deformable: (stage, 0-based unit index) of every deformable unit.
-        offset_groups: G of the deformable units. offset_bias_lr_mult: of their offset convolutions; 2 in DeepLab.
+        offset_groups: G of the deformable units. modulated: as Bottleneck. offset_bias_lr_mult: of their offset convolutions; 2 in DeepLab.
         stage5_stride: 1, or 2 in FPN. stage5_dilation: of stage 5's 3x3 convolutions, in pixels.
         offset_dilation: of its offset convolutions; None: the same. The original's R-FCN and Faster R-CNN have 2 and 2,
             DeepLab and its demonstrations of offsets 2 and 1, FPN 1 and 1.
@@ -121,6 +141,7 @@ class ResNet(nn.Module):
         base_width: int = 64,
         deformable: frozenset[tuple[int, int]] = frozenset(),
         offset_groups: int = 4,
+        modulated: bool = False,
         offset_bias_lr_mult: float = 1.0,
         stage5_stride: int = 1,
         stage5_dilation: int = 2,
@@ -151,6 +172,7 @@ class ResNet(nn.Module):
                         offset_dilation=offset_dilation if stage == 5 else None,
                         projects=index == 0,
                         offset_groups=offset_groups if (stage, index) in deformable else 0,
+                        modulated=modulated,
                         offset_bias_lr_mult=offset_bias_lr_mult,
                         use_global_stats=use_global_stats,
                     )
