@@ -9,8 +9,8 @@ from torch_port.layers.deform_conv import (
 )
 from torch_port.layers.elementwise import Add, ChannelSoftmax, Concat
 from torch_port.layers.fully_connected import FullyConnected
-from torch_port.layers.peer_weights import load_peer_state
 from torch_port.layers.modulation import ChannelSlice, Modulation, Scale, Sigmoid
+from torch_port.layers.peer_weights import load_peer_state
 from torch_port.layers.pooling import CeilMaxPool, GlobalAverage, PaddedMaxPool
 from torch_port.layers.proposal import Proposal, ProposalLimits
 from torch_port.layers.rated_conv import RatedConv2d
@@ -40,7 +40,7 @@ __all__ = [
     "ProposalLimits",
     "RatedConv2d",
     "RoIPool",
-    "load_peer_state",
     "Scale",
     "Sigmoid",
+    "load_peer_state",
 ]
