@@ -1,0 +1,42 @@
+"""Every wrong turn of docs/porting_traps.md turns its own node red against MXNet's recording; the page's figures are stored ones."""
+
+from pathlib import Path
+
+import pytest
+
+from dcn_suite.parity.isolated import isolated_rows
+from dcn_suite.parity.mistakes import MISTAKES, Mistake
+from dcn_suite.parity.reference import Reference
+from dcn_suite.parity.rows import RED
+from dcn_suite.parity.run import Bench, Settings
+from dcn_tasks.config import load_config
+from dcn_tasks.recording import Recording
+from tests.parity.conftest import CONFIG, SHIPPED, SIZE
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return Reference(Recording(SHIPPED))
+
+
+def red_quantities(reference: Reference, mistake: Mistake, spoil) -> list[str]:
+    """What is red of the mistake's node, alone, with and without the mistake."""
+    settings = Settings(SIZE, use_test_weights=not (spoil and mistake.normalised), spoil=spoil)
+    bench = Bench(reference, load_config(CONFIG), settings)
+    kind = "test" if mistake.normalised else "train"  # a node of both graphs is recorded in the training graph
+    segments, _ = bench.segments(kind)
+    (segment,) = (each for each in segments if each.name == mistake.node)
+    ports = {dtype: bench.port(kind, dtype) for dtype in ("float32", "float64")}
+    (rows,) = isolated_rows(reference, ports, [segment], kind=kind, grad=False)
+    return [row.quantity for row in rows if row.verdict == RED]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.id)
+def test_the_turn_is_noticed_at_its_own_node(reference, mistake):
+    assert red_quantities(reference, mistake, None) == []
+    red = red_quantities(reference, mistake, mistake.spoil)
+    assert red
+    if mistake.probe:
+        assert all(mistake.probe in quantity for quantity in red)  # nothing else would have shown it
