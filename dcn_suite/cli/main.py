@@ -54,6 +54,14 @@ REMEDIES = {
 }
 
 
+class CommandHelp(argparse.RawDescriptionHelpFormatter):
+    """A line for each command; argparse forgets their indentation and breaks the line after the longest name."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=30)
+        self._action_max_length = max(len(command.name) for command in COMMANDS) + 4
+
+
 def build_parser(wanted: str | None) -> argparse.ArgumentParser:
     """The parser with the wanted command complete and the others as a line of help, so that `dcn` starts at once."""
     parser = argparse.ArgumentParser(
@@ -61,7 +69,7 @@ def build_parser(wanted: str | None) -> argparse.ArgumentParser:
         description="The original Deformable ConvNets in MXNet and PyTorch: convert, compare, train, detect.",
         epilog="example: dcn convert rfcn_dcn_voc-0007.params --config "
         "rfcn/resnet_v1_101_voc0712_rfcn_dcn_end2end_ohem -o converted/",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=CommandHelp,
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:

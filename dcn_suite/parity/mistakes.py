@@ -155,7 +155,8 @@ MISTAKES = (
             "psroipooled_cls_rois", y_first_parts),
     Mistake("offset-dilation", "offset convolutions of R-FCN with dilation 1", "dilation 2 and padding 2, like the convolution they serve "
             "(DeepLab and FPN: 1 and 1; the weights have the same shape)", "res5a_branch2b_offset", plain_offset_convolutions),
-    Mistake("eps-1e-3", "BatchNorm eps 1e-3, MXNet's default", "1e-5, written in every node of the graph", "bn3a_branch2b", mxnet_default_eps),
+    Mistake("eps-1e-3", "BatchNorm eps 1e-3, MXNet's default", "1e-5, written in every node of the graph", "bn3a_branch2b",
+            mxnet_default_eps),
     Mistake("eps-2e-5", "BatchNorm eps 2e-5, that of many ResNets in MXNet", "1e-5", "bn3a_branch2b", twice_the_eps),
     Mistake("pool-floor", "first pooling with PyTorch's default, rounding its size down", "pooling_convention full: ceil_mode=True, no "
             "padding", "pool1", floor_pooling),

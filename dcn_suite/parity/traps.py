@@ -181,10 +181,10 @@ def anchor_cost() -> dict:
 # The page -------------------------------------------------------------------------------------------------------------
 
 HEAD = """# Wrong turns, and what they cost
-The turns that a porter of these networks takes most. Each is planted in the port on purpose, and a test sees it turn its own node red
-against MXNet's recording (`tests/parity/test_porting_traps.py`; the most treacherous also down to the exit of `dcn parity`:
-`tests/parity/test_planted_mistakes.py`). The figures are what it changes in a whole network with calibrated random weights on a
-photograph, everything else being right: `python benchmarks/porting_traps.py` measures them and writes this page from
+The turns that a porter of these networks takes most. Each is planted in the port on purpose, and a test sees it: those of Deformable R-FCN
+turn their own node red against MXNet's recording (`tests/parity/test_porting_traps.py`; the most treacherous also down to the verdict of
+`dcn parity`: `tests/parity/test_planted_mistakes.py`). The figures are what it changes in a whole network with calibrated random weights
+on a photograph, everything else being right: `python benchmarks/porting_traps.py` measures them and writes this page from
 `benchmarks/results/porting_traps.json`.
 
 - **layer**: the largest error of the first wrong node, fed its right input, over the largest value that it should have;

@@ -1,19 +1,19 @@
 """Every wrong turn of docs/porting_traps.md turns its own node red against MXNet's recording; the page's figures are stored ones."""
 
-from pathlib import Path
-
+import numpy as np
 import pytest
+import torch
 
 from dcn_suite.parity.isolated import isolated_rows
 from dcn_suite.parity.mistakes import MISTAKES, Mistake
 from dcn_suite.parity.reference import Reference
 from dcn_suite.parity.rows import RED
 from dcn_suite.parity.run import Bench, Settings
+from dcn_suite.parity.traps import LABEL_MISTAKES, anchor_cost, label_costs
 from dcn_tasks.config import load_config
 from dcn_tasks.recording import Recording
 from tests.parity.conftest import CONFIG, SHIPPED, SIZE
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from torch_port.models import build_network
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +40,21 @@ def test_the_turn_is_noticed_at_its_own_node(reference, mistake):
     assert red
     if mistake.probe:
         assert all(mistake.probe in quantity for quantity in red)  # nothing else would have shown it
+
+
+def test_wrong_upsampling_of_deeplab_changes_what_it_says():
+    """The right one is MXNet's: tests/layers/test_dense_layers.py and the parity of DeepLab."""
+    cfg = load_config("demo/narrow_deeplab")
+    torch.manual_seed(0)
+    network = build_network(cfg)
+    torch.nn.init.normal_(network.head.score.weight, std=1.0)
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    costs = label_costs(cfg, network, image, lambda text: None)
+    assert [row["id"] for row in costs] == [mistake.id for mistake in LABEL_MISTAKES]
+    for row in costs:
+        assert row["probability"] > 1e-3, row["id"]
+
+
+def test_half_up_rounding_makes_another_anchor_at_stride_32():
+    cost = anchor_cost()
+    assert cost["heights_px"] == [176, 184] and 0.9 < cost["iou"] < 1
