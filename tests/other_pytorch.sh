@@ -33,5 +33,5 @@ PYTHON
 "$environment/bin/pytest" -p no:cacheprovider -q -m "not mxnet and not slow and not cuda" \
     ops/test_torchvision_compat.py ops/test_deform_conv.py ops/test_deform_conv_behaviour.py \
     ops/test_deform_conv_transforms.py ops/test_deform_psroi_pool_transforms.py ops/test_roi_pooling_transforms.py \
-    ops/test_psroi_pool.py ops/test_roi_pool.py ops/test_nms.py ops/test_proposal.py ops/test_vmap_by_batch.py \
+    ops/test_roi_operators.py ops/test_psroi_pool.py ops/test_roi_pool.py ops/test_nms.py ops/test_proposal.py ops/test_vmap_by_batch.py \
     ops/test_compile_and_export.py

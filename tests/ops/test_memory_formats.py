@@ -59,3 +59,12 @@ def test_output_and_gradient_keep_the_format_of_the_input(name: str):
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_forward_reads_and_writes_either_format_in_place(name: str, format: torch.memory_format):
     assert copies(CONVOLUTIONS[name], normal(2, 8, 7, 9).to(memory_format=format)) == []
+
+
+@pytest.mark.parametrize("format", [torch.contiguous_format, LAST], ids=["contiguous", "channels_last"])
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_backward_reads_and_writes_either_format_in_place(name: str, format: torch.memory_format):
+    input = normal(2, 8, 7, 9).to(memory_format=format).requires_grad_()
+    output = CONVOLUTIONS[name](input)
+    head = torch.ones_like(output)
+    assert copies(lambda: torch.autograd.grad(output, input, head, retain_graph=True)) == []

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import roi_cases
-import test_roi_pool
 import torch
 from deform_conv_cases import CASES, Case
+from roi_pooling_cases import ROI_CASES
 from test_deform_conv import mxnet_deform_conv
 from tolerances import FLOAT32_NETWORK, ONNX_FLOAT32
 from torch import Tensor, nn
@@ -134,7 +134,7 @@ class Pool(nn.Module):
 
 @pytest.mark.parametrize("name", ROI_NAMES)
 def test_roi_pool_in_a_runtime_is_ours_bit_for_bit(name: str, tmp_path):
-    case = test_roi_pool.CASES[name]
+    case = ROI_CASES[name]
     inputs = torch.tensor(case.arrays()[0]), torch.tensor(case.rois)
     module = Pool(case.parameters())
     path = torch_port.onnx.export(module, inputs, tmp_path / "pool.onnx", dynamic={"rois": (0,)})
