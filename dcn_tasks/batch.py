@@ -57,5 +57,6 @@ def training_batch(image: np.ndarray, gt_boxes: np.ndarray, cfg: Config, draws: 
         negative_overlap=train.RPN_NEGATIVE_OVERLAP,
         clobber_positives=train.RPN_CLOBBER_POSITIVES,
         bbox_weights=train.RPN_BBOX_WEIGHTS,
+        class_aware=spec.family == "class_aware_rpn",
     )
     return {"data": data, "im_info": im_info, "gt_boxes": boxes[None], **targets}

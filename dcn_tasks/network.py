@@ -37,6 +37,9 @@ SYMBOLS = {  # by `symbol`; the family is what both frameworks, the rules and th
     "resnet_v1_101_rcnn_dcn": SymbolFile("rcnn", RES5, True, head_width=256),
     "resnet_v1_101_fpn_rcnn": SymbolFile("fpn", head_width=256, res5_dilation=1),
     "resnet_v1_101_fpn_dcn_rcnn": SymbolFile("fpn", (1, 1, 3), True, head_width=256, res5_dilation=1),
+    # ours, the paper has no code for it: one offset group, as in all its tables
+    "resnet_v1_101_class_aware_rpn": SymbolFile("class_aware_rpn", num_deformable_group=1),
+    "resnet_v1_101_class_aware_rpn_dcn": SymbolFile("class_aware_rpn", RES5, num_deformable_group=1),
     "resnet_v1_101_deeplab": SymbolFile("deeplab", num_deformable_group=1, offset_dilation=1),
     "resnet_v1_101_deeplab_dcn": SymbolFile("deeplab", RES5, num_deformable_group=1, offset_dilation=1),
 }
@@ -146,6 +149,7 @@ class NetworkSpec:
             raise InputError(
                 f"config: network.NUM_ANCHORS: expected {spec.num_anchors} (scales times ratios), got {network.NUM_ANCHORS}"
             )
+        spec.check_one_stage()
         if network.DEFORM_CONV_UNITS is None:
             counts = symbol.deform_conv
             if spec.backbone == ALIGNED and counts == RES5:
@@ -169,6 +173,19 @@ class NetworkSpec:
         if self.backbone == ALIGNED and self.base_width % 2:
             raise InputError(
                 f"config: network.BASE_WIDTH: expected an even number for {ALIGNED}, got {self.base_width}"
+            )
+
+    def check_one_stage(self) -> None:
+        """Raises: InputError for what only a class-aware RPN has, or what it cannot have."""
+        one_stage = self.family == "class_aware_rpn"
+        if one_stage and not self.class_agnostic:
+            raise InputError("config: CLASS_AGNOSTIC: expected true, boxes of a class-aware RPN are those of an RPN")
+        if one_stage and self.deform_roi_pooling:
+            raise InputError("config: network.DEFORM_ROI_POOLING: a class-aware RPN pools no RoIs: leave it out")
+        if self.rpn_width < (0 if one_stage else 1):
+            raise InputError(
+                f"config: network.RPN_WIDTH: expected at least 1 channel, got {self.rpn_width}: 0, no hidden convolution, is "
+                "for the class-aware RPN"
             )
 
     def last_units(self, stage: int, count: int) -> list[str]:

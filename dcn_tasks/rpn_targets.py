@@ -26,11 +26,13 @@ def assign_anchors(
     negative_overlap: float = 0.3,
     clobber_positives: bool = False,
     bbox_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+    class_aware: bool = False,
 ) -> dict[str, np.ndarray]:
     """Which anchors are objects, which are not, and where the objects are.
 
     Args:
-        gt_boxes: [G, >=4] scaled image pixels; G may be 0.
+        gt_boxes: [G, >=4] scaled image pixels; G may be 0. class_aware: positives carry the class of the object that they
+            overlap most, the fifth column of gt_boxes, instead of 1.
         im_info: height, width, scale. allowed_border: pixels by which an anchor may leave the image and still be used.
         batch_size: anchors that carry a label; fg_fraction: at most this part of them positive.
         draws: sites "anchors.fg" and "anchors.bg" choose which surplus anchors are disabled.
@@ -63,7 +65,10 @@ def assign_anchors(
         labels[:] = 0
     disable_surplus(labels, 1, int(fg_fraction * batch_size), draws, "anchors.fg")
     disable_surplus(labels, 0, batch_size - int((labels == 1).sum()), draws, "anchors.bg")
-    weights = np.where((labels == 1)[:, None], np.asarray(bbox_weights, np.float32), np.float32(0))
+    positive = labels == 1
+    if class_aware and positive.any():
+        labels[positive] = gt_boxes[nearest[positive], 4]
+    weights = np.where(positive[:, None], np.asarray(bbox_weights, np.float32), np.float32(0))
     return {
         "label": to_map(labels, inside, (feat_h, feat_w, len(base)), fill=-1).reshape(1, -1),
         "bbox_target": to_map(targets, inside, (feat_h, feat_w, len(base)), fill=0)[None],

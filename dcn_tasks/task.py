@@ -12,7 +12,7 @@ from dcn_tasks.network import NetworkSpec
 from dcn_tasks.scenes import Scene
 from dcn_tasks.segmentation import segmentation_batch, segmentation_metrics
 from dcn_tasks.streams import Draws
-from dcn_tasks.training_metrics import all_metrics
+from dcn_tasks.training_metrics import all_metrics, rpn_metrics
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -65,6 +65,17 @@ DETECTION = Task(
     metrics=lambda outputs, batch: all_metrics(outputs, batch["label"]),
     inputs=detection_inputs,
 )
+ANCHOR_DETECTION = Task(  # one stage: anchors are classified at once
+    name="anchor detection",
+    data_names=("data",),
+    label_names=("label", "bbox_target", "bbox_weight"),
+    output_names=("rpn_cls_prob", "rpn_bbox_loss"),
+    losses=("RPNLogLoss", "RPNL1Loss"),
+    shown=("RPNAcc", "RPNLogLoss", "RPNL1Loss"),
+    batch=lambda scene, cfg, draws: training_batch(scene.image, scene.gt_boxes, cfg, draws),
+    metrics=lambda outputs, batch: rpn_metrics(outputs, batch["label"]),
+    inputs=detection_inputs,
+)
 SEGMENTATION = Task(
     name="segmentation",
     data_names=("data",),
@@ -78,6 +89,9 @@ SEGMENTATION = Task(
 )
 
 
+TASKS = {"deeplab": SEGMENTATION, "class_aware_rpn": ANCHOR_DETECTION}  # by family; the others have two stages
+
+
 def task_of(cfg: Config) -> Task:
     """The task of a configuration's network."""
-    return SEGMENTATION if NetworkSpec.from_config(cfg).family == "deeplab" else DETECTION
+    return TASKS.get(NetworkSpec.from_config(cfg).family, DETECTION)

@@ -26,6 +26,17 @@ def l1_loss(loss: np.ndarray, labels: np.ndarray) -> float:
     return float(loss.astype(np.float64).sum() / counted) if counted else 0.0
 
 
+def rpn_metrics(outputs: Mapping[str, np.ndarray], rpn_label: np.ndarray) -> dict[str, float]:
+    """RPNAcc, RPNLogLoss, RPNL1Loss, of two classes or of C. Args: as all_metrics; rpn_cls_prob [1, C, A*H, W]."""
+    prob = outputs["rpn_cls_prob"]
+    prob, labels = prob.reshape(prob.shape[1], -1).T, rpn_label.reshape(-1)
+    return {
+        "RPNAcc": accuracy(prob, labels),
+        "RPNLogLoss": log_loss(prob, labels),
+        "RPNL1Loss": l1_loss(outputs["rpn_bbox_loss"], labels),
+    }
+
+
 def all_metrics(outputs: Mapping[str, np.ndarray], rpn_label: np.ndarray) -> dict[str, float]:
     """RPNAcc, RPNLogLoss, RPNL1Loss, RCNNAcc, RCNNLogLoss, RCNNL1Loss.
 
@@ -34,15 +45,10 @@ def all_metrics(outputs: Mapping[str, np.ndarray], rpn_label: np.ndarray) -> dic
             bbox_loss [1, R, 4K], label [1, R]. The loss maps are not divided by anything: MakeLoss scales the gradient.
         rpn_label: [1, A*H*W]. The L1 losses are sums over the map divided by the number of labels that are not -1.
     """
-    rpn_prob = outputs["rpn_cls_prob"]
-    rpn_prob = rpn_prob.reshape(2, -1).T
-    rpn_labels = rpn_label.reshape(-1)
     prob = outputs["cls_prob"].reshape(-1, outputs["cls_prob"].shape[-1])
     labels = outputs["label"].reshape(-1)
     return {
-        "RPNAcc": accuracy(rpn_prob, rpn_labels),
-        "RPNLogLoss": log_loss(rpn_prob, rpn_labels),
-        "RPNL1Loss": l1_loss(outputs["rpn_bbox_loss"], rpn_labels),
+        **rpn_metrics(outputs, rpn_label),
         "RCNNAcc": accuracy(prob, labels),
         "RCNNLogLoss": log_loss(prob, labels),
         "RCNNL1Loss": l1_loss(outputs["bbox_loss"], labels),

@@ -13,6 +13,8 @@ from dcn_tasks.errors import InputError
 from dcn_tasks.network import NetworkSpec
 from mxnet_ref.backbone import backbone_of, resnet
 from mxnet_ref.heads import (
+    class_aware_rpn_test,
+    class_aware_rpn_train,
     deeplab_test,
     deeplab_train,
     rcnn_head,
@@ -79,9 +81,15 @@ def deeplab(spec: NetworkSpec, cfg: Config, is_train: bool, dtype: str) -> mx.sy
     return deeplab_test(resnet(data, spec).res5, data, spec, dtype)
 
 
+def class_aware_rpn(spec: NetworkSpec, cfg: Config, is_train: bool, dtype: str) -> mx.sym.Symbol:
+    feature = resnet(mx.sym.Variable("data"), spec).res5
+    return class_aware_rpn_train(feature, spec, cfg) if is_train else class_aware_rpn_test(feature, spec, cfg, dtype)
+
+
 FAMILIES = {
     "rfcn": partial(two_stage, head=rfcn_head),
     "rcnn": partial(two_stage, head=rcnn_head),
+    "class_aware_rpn": class_aware_rpn,
     "deeplab": deeplab,
 }
 

@@ -28,6 +28,7 @@ DELTA_STD = 0.2  # box regression of the RPN
 BOX_STD = 0.5  # normalised box regression of the RoIs
 OFFSET_STD_PX = 1.5  # offsets of deformable convolutions, feature pixels
 PART_OFFSET_STD = 1.0  # offsets of RoI parts, before trans_std = 0.1: a tenth of the RoI
+BACKGROUND_LEAD = 5.0  # of anchors, over each object class: e**5 is about 20 objects' e**(std**2 / 2)
 FULL_WIDTH = 64  # BASE_WIDTH from which enough detections are expected
 BRANCH_SCALE = (0.05, 0.15)  # of a residual branch beside its shortcut: larger ones amplify rounding from unit to unit
 SPREADS = 1 + np.arange(-16, 17) / 1024  # of the RPN's outputs that are tried, over the wanted one
@@ -57,16 +58,19 @@ def calibrated_init(
     data, im_info = to_network_input(image, cfg)
     inputs = {"data": data, "im_info": im_info}
     calibrate_backbone(cfg, arg, aux, inputs)
-    if NetworkSpec.from_config(cfg).family == "deeplab":
+    family = NetworkSpec.from_config(cfg).family
+    if family == "deeplab":
         calibrate_label_scores(cfg, arg, aux, inputs)
         return arg, aux
-    calibrate_heads(cfg, arg, aux, inputs)
+    one_stage = family == "class_aware_rpn"
+    (calibrate_anchor_scores if one_stage else calibrate_heads)(cfg, arg, aux, inputs)
     full = cfg.network.BASE_WIDTH >= FULL_WIDTH
     min_classes = min(5, cfg.dataset.NUM_CLASSES - 1) if full else 2
     check_detections(
         cfg, arg, aux, image, (50 if full else 5) if min_detections is None else min_detections, min_classes
     )
-    check_proposals(cfg, arg, aux, inputs)
+    if not one_stage:
+        check_proposals(cfg, arg, aux, inputs)
     return arg, aux
 
 
@@ -131,6 +135,20 @@ def spread(
     arg[f"{layer}_weight"] *= np.float32(factor)
     of_bins = arg[f"{layer}_bias"].reshape(len(mean), -1)  # [outputs, bins], a view
     of_bins[:] = factor * (of_bins - mean[:, None])
+
+
+def calibrate_anchor_scores(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> None:
+    """A class-aware RPN's logits around 0, background ahead so that most anchors are none, and its deltas, in place."""
+    spec, symbol = NetworkSpec.from_config(cfg), build_symbol(cfg, False)
+    for layer in ("conv_new_1", "rpn_conv_3x3")[: 2 if spec.rpn_width else 1]:
+        scale_outputs(symbol, {layer: 1.0}, arg, aux, inputs)
+    scale_outputs(symbol, {"rpn_cls_score": LOGIT_STD, "rpn_bbox_pred": DELTA_STD}, arg, aux, inputs)
+    scores = outputs_of(symbol, ["rpn_cls_score"], arg, aux, inputs)["rpn_cls_score"]
+    mean = scores.mean(axis=(0, 2, 3))
+    factor = LOGIT_STD / (scores - mean[:, None, None]).std()
+    arg["rpn_cls_score_weight"] *= np.float32(factor)
+    arg["rpn_cls_score_bias"][:] = factor * (arg["rpn_cls_score_bias"] - mean)
+    arg["rpn_cls_score_bias"][: spec.num_anchors] += np.float32(BACKGROUND_LEAD)
 
 
 def calibrate_label_scores(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> None:

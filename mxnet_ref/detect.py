@@ -73,7 +73,8 @@ class Detector:
             self.executor = bind(self.first_symbol(), self.arg, self.aux, self.inputs, dtype=self.dtype)
             self.shape, self.second_executor = data.shape, None
         for name, value in self.inputs.items():
-            self.executor.arg_dict[name][:] = value
+            if name in self.executor.arg_dict:  # a graph without proposals does not ask for im_info
+                self.executor.arg_dict[name][:] = value
         set_draws(Draws(0, 0))
         outputs = run(self.executor)
         if self.second is not None:

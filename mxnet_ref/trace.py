@@ -32,6 +32,7 @@ WRITTEN_ORDER = {"fc6": ("data", "bias", "weight"), "score": ("data", "bias", "w
 CUSTOM_INPUT_NAMES = {
     "proposal": ("cls_prob", "bbox_pred", "im_info"),
     "proposal_target": ("rois", "gt_boxes"),
+    "anchor_candidates": ("cls_prob", "bbox_pred"),
     "BoxAnnotatorOHEM": ("cls_score", "bbox_pred", "labels", "bbox_targets", "bbox_weights"),
 }
 OPERATOR_ALIASES = {"elemwise_sub": "_sub", "elemwise_mul": "_mul", "elemwise_add": "_plus", "add_n": "ElementWiseSum"}

@@ -43,6 +43,8 @@ def decisions_of(
         elif segment.op == "Custom":
             kind = segment.attrs["op_type"]
             parts = {"proposal_target": SAMPLES, "BoxAnnotatorOHEM": HARD}.get(kind)
+            if kind == "anchor_candidates":
+                continue  # which anchors are handed out: no later layer sees it
             if parts is None:
                 decisions[path] = load(segment.outputs[0])
             else:

@@ -24,6 +24,7 @@ from dcn_tasks.streams import Draws
 CHECK = "free-running"
 ROIS, PROBABILITIES = "rpn.proposal", "head.softmax"
 BOX_DELTAS = ("head.bbox_average", "head.bbox_pred")  # R-FCN's, Faster R-CNN's
+CANDIDATES = ("rpn.candidates:0", "rpn.candidates:1", "rpn.candidates:2")  # the class-aware RPN's
 FULL_WIDTH = 64  # network.BASE_WIDTH of the original's networks
 
 
@@ -34,7 +35,7 @@ class FreeRun:
     differ, so that their outputs cannot be compared row by row.
     """
 
-    beyond_rois: tuple[str, ...] = ("head.", "rpn.proposal")
+    beyond_rois: tuple[str, ...] = ("head.", "rpn.proposal", "rpn.candidates")
 
     def __init__(self, reference: Reference, segments: Sequence[Segment], cfg: Config):
         self.reference, self.cfg = reference, cfg
@@ -48,8 +49,15 @@ class FreeRun:
         self.found: dict[str, Detections] = {}
 
     def output_modules(self) -> tuple[str, ...]:
-        """Modules that give RoIs, class probabilities and box deltas."""
+        """What gives RoIs, class probabilities and box deltas: modules, or PATH:INDEX of one with several outputs."""
+        if CANDIDATES[0].partition(":")[0] in self.by_module:
+            return CANDIDATES
         return ROIS, PROBABILITIES, next(path for path in BOX_DELTAS if path in self.by_module)
+
+    def key_of(self, place: str) -> str:
+        """The entry of an output; PATH:INDEX where a module has several."""
+        module, _, index = place.partition(":")
+        return self.by_module[module].outputs[int(index or 0)]
 
     def theirs(self, key: str, dtype: str = "float32") -> np.ndarray:
         return self.reference.entry("test", dtype, key)
@@ -90,10 +98,15 @@ class FreeRun:
             conv = self.offsets[key]
             own, other = (np.floor(conv_positions(conv, each)[0]) for each in (array, theirs))
             self.count(conv.op, own != other)
-        if segment.module in self.outputs:
-            self.kept[segment.module] = array
+        if (place := self.place_of(key)) in self.outputs:
+            self.kept[place] = array
         if not segment.module.startswith(self.beyond_rois):
             self.measure(segment, key, array, theirs)
+
+    def place_of(self, key: str) -> str:
+        """The inverse of key_of."""
+        segment = self.segments[key]
+        return segment.module if len(segment.outputs) == 1 else f"{segment.module}:{segment.outputs.index(key)}"
 
     def count(self, op: str, differs: np.ndarray) -> None:
         entry = self.differing.setdefault(KINDS[op], [0, 0])
@@ -115,14 +128,15 @@ class FreeRun:
 
     def roi_rows(self) -> Iterator[Row]:
         """RoIs as sets, and the outputs on those that both frameworks keep."""
-        ours, theirs = self.kept[ROIS], self.theirs(self.by_module[ROIS].outputs[0])
+        rois, *others = self.outputs
+        ours, theirs = self.kept[rois], self.theirs(self.key_of(rois))
         matching = match_boxes(theirs[:, 1:], ours[:, 1:])
         yield reported_row(
             CHECK, "rois", "RoIs", f"of {len(theirs)} RoIs, kept by one framework only", 0, matching.unmatched
         )
-        for path in self.outputs[1:]:
-            segment = self.by_module[path]
-            other = self.theirs(segment.outputs[0]).reshape(len(theirs), -1)[matching.pairs[:, 0]]
+        for path in others:
+            segment = self.segments[self.key_of(path)]
+            other = self.theirs(self.key_of(path)).reshape(len(theirs), -1)[matching.pairs[:, 0]]
             own = self.kept[path].reshape(len(ours), -1)[matching.pairs[:, 1]]
             error = largest(difference(own, other))
             claim = f"largest difference on {len(matching.pairs)} matched RoIs"
@@ -134,7 +148,7 @@ class FreeRun:
         return detections_of(*(load(path) for path in self.outputs), im_info, self.cfg)
 
     def mxnet_found(self, dtype: str) -> Detections:
-        return self.found_by(lambda path: self.theirs(self.by_module[path].outputs[0], dtype))
+        return self.found_by(lambda place: self.theirs(self.key_of(place), dtype))
 
     def detection_rows(self) -> Iterator[Row]:
         self.found = {"MXNet": self.mxnet_found("float32"), "PyTorch": self.found_by(self.kept.__getitem__)}
@@ -152,8 +166,8 @@ class FreeRun:
         outputs: dict[str, np.ndarray] = {}
 
         def sink(key: str, array: np.ndarray) -> None:
-            if self.segments[key].module in self.outputs:
-                outputs[self.segments[key].module] = array
+            if (place := self.place_of(key)) in self.outputs:
+                outputs[place] = array
 
         decisions = decisions_of(segments, self.theirs, exact=False)
         port.chain(self.reference.inputs("test"), segments, decisions=decisions, grad=False, sink=sink)
@@ -161,9 +175,11 @@ class FreeRun:
             "detections, replayed", self.mxnet_found("float32"), self.found_by(outputs.__getitem__)
         )
 
-    def proposal_scores(self) -> np.ndarray:
-        """Scores of the distinct proposals in MXNet's run."""
-        segment = self.by_module["rpn.proposal"]
+    def proposal_scores(self) -> np.ndarray | None:
+        """Scores of the distinct proposals in MXNet's run; None where nothing is proposed."""
+        if ROIS not in self.by_module:
+            return None
+        segment = self.by_module[ROIS]
         prob, deltas, im_info = (self.theirs(key) for key in segment.inputs)
         spec, test = NetworkSpec.from_config(self.cfg), self.cfg.TEST
         kept = propose(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dcn_suite.parity.segments import Segment
 from dcn_tasks.streams import Draws
-from torch_port.models import DeepLab, TwoStage, replaying
+from torch_port.models import ClassAwareRPN, DeepLab, TwoStage, replaying
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Sink = Callable[[str, np.ndarray], None]
@@ -26,7 +26,7 @@ class Port:
     coarsely as MXNet's (measured; it is not the port's to mend), and would drown what is looked for.
     """
 
-    network: TwoStage | DeepLab
+    network: TwoStage | ClassAwareRPN | DeepLab
     dtype: str
     is_train: bool
     draws: Draws
@@ -92,7 +92,7 @@ class Port:
         if role == "hard_rois":
             return module(tensors[0], tensors[1], _Samples(*tensors[2:]))
         if segment.module == "rpn.softmax":
-            channels = 2 * self.network.rpn.num_anchors
+            channels = module.classes * self.network.rpn.num_anchors
             grouped = tensors[0]
             return module(grouped.reshape(grouped.shape[0], channels, -1, grouped.shape[-1])).reshape(grouped.shape)
         if segment.op == "SoftmaxOutput" and not self.is_train:

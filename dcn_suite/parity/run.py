@@ -26,11 +26,11 @@ from dcn_tasks.errors import InputError
 from dcn_tasks.recording import Recording
 from dcn_tasks.streams import Draws
 from dcn_tasks.task import SEGMENTATION, task_of
-from torch_port.models import DeepLab, TwoStage, build_network
+from torch_port.models import ClassAwareRPN, DeepLab, TwoStage, build_network
 from weights_convert import Params, WeightsFile, node_map, to_torch
 
 Step = Callable[[str], None]
-Spoil = Callable[[TwoStage | DeepLab], None]
+Spoil = Callable[[TwoStage | ClassAwareRPN | DeepLab], None]
 DRAWN = 0.3  # boxes above this score are drawn
 
 

@@ -1,5 +1,6 @@
 """Heads of the reference networks."""
 
+from mxnet_ref.heads.class_aware_rpn import class_aware_rpn_test, class_aware_rpn_train
 from mxnet_ref.heads.deeplab import deeplab_test, deeplab_train
 from mxnet_ref.heads.rcnn import rcnn_head
 from mxnet_ref.heads.rfcn import rfcn_head
@@ -8,6 +9,8 @@ from mxnet_ref.heads.rpn import RPN, rpn_test, rpn_train
 
 __all__ = [
     "RPN",
+    "class_aware_rpn_test",
+    "class_aware_rpn_train",
     "deeplab_test",
     "deeplab_train",
     "rcnn_head",

@@ -12,7 +12,7 @@ from weights_convert import node_map, nodes_without_counterpart, rules_for, to_t
 NETWORKS = {
     name: name
     for name in config_names()
-    if name.startswith(("rfcn/resnet", "rfcn/aligned", "faster_rcnn/", "deeplab/", "demo/narrow"))
+    if name.startswith(("rfcn/resnet", "rfcn/aligned", "faster_rcnn/", "class_aware_rpn/", "deeplab/", "demo/narrow"))
 }
 VARIANTS = {
     "class-aware boxes": {"CLASS_AGNOSTIC": False},

@@ -1,5 +1,6 @@
 """Building blocks: deformable layers, RoI poolings, and the dense layers that follow MXNet's conventions."""
 
+from torch_port.layers.anchor_candidates import AnchorCandidates
 from torch_port.layers.batch_norm import BatchNorm
 from torch_port.layers.deform_conv import (
     DeformConv2d,
@@ -19,6 +20,7 @@ from torch_port.layers.upsampling import BilinearDeconvolution, Crop
 
 __all__ = [
     "Add",
+    "AnchorCandidates",
     "BatchNorm",
     "BilinearDeconvolution",
     "CeilMaxPool",

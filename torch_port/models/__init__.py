@@ -1,6 +1,7 @@
 """Whole networks."""
 
 from torch_port.models.build import build_network
+from torch_port.models.class_aware_rpn import ClassAwareRPN, ClassAwareRPNOutputs
 from torch_port.models.deeplab import DeepLab, SegmentationOutputs
 from torch_port.models.detect import Detector
 from torch_port.models.fold import fold_batch_norm
@@ -12,6 +13,8 @@ from torch_port.models.two_stage import TrainingOutputs, TwoStage
 
 __all__ = [
     "RFCN",
+    "ClassAwareRPN",
+    "ClassAwareRPNOutputs",
     "DeepLab",
     "Detector",
     "FasterRCNN",

@@ -12,8 +12,9 @@ from dcn_tasks.network import ALIGNED, NetworkSpec
 from torch_port.layers import ProposalLimits
 from torch_port.layers.proposal import Variant
 from torch_port.models.backbone import AlignedInceptionResNet, ResNet
+from torch_port.models.class_aware_rpn import AnchorLosses, ClassAwareRPN
 from torch_port.models.deeplab import DeepLab
-from torch_port.models.heads import DeepLabHead, RCNNHead, RFCNHead, RPNHead
+from torch_port.models.heads import ClassAwareRPNHead, DeepLabHead, RCNNHead, RFCNHead, RPNHead
 from torch_port.models.initial import initialise
 from torch_port.models.rcnn import FasterRCNN
 from torch_port.models.rfcn import RFCN
@@ -21,7 +22,7 @@ from torch_port.models.sampling import HardRoISelector, ProposalTarget
 from torch_port.models.two_stage import Losses, TwoStage
 
 STAGES = (2, 3, 4, 5)
-Network: TypeAlias = TwoStage | DeepLab
+Network: TypeAlias = TwoStage | ClassAwareRPN | DeepLab
 
 
 def build_network(cfg: Config) -> Network:
@@ -91,12 +92,31 @@ def two_stage_arguments(cfg: Config, spec: NetworkSpec) -> dict[str, Any]:
     }
 
 
+def class_aware_rpn(cfg: Config, spec: NetworkSpec) -> ClassAwareRPN:
+    head = ClassAwareRPNHead(
+        32 * spec.base_width,
+        width=spec.head_width,
+        hidden=spec.rpn_width,
+        num_classes=spec.num_classes,
+        feature_stride=spec.feature_stride,
+        scales=spec.anchor_scales,
+        ratios=spec.anchor_ratios,
+        top_n=cfg.TEST.RPN_PRE_NMS_TOP_N,
+    )
+    return ClassAwareRPN(resnet(spec), head, losses=AnchorLosses(rpn_batch_size=cfg.TRAIN.RPN_BATCH_SIZE))
+
+
 def deeplab(cfg: Config, spec: NetworkSpec) -> DeepLab:
     head = DeepLabHead(32 * spec.base_width, width=spec.head_width, num_classes=spec.num_classes)
     return DeepLab(resnet(spec, offset_bias_lr_mult=OFFSET_BIAS_LR_MULT), head)
 
 
-FAMILIES: dict[str, Callable[[Config, NetworkSpec], Network]] = {"rfcn": rfcn, "rcnn": rcnn, "deeplab": deeplab}
+FAMILIES: dict[str, Callable[[Config, NetworkSpec], Network]] = {
+    "rfcn": rfcn,
+    "rcnn": rcnn,
+    "class_aware_rpn": class_aware_rpn,
+    "deeplab": deeplab,
+}
 OFFSET_BIAS_LR_MULT = 2.0  # of DeepLab's offset convolutions
 
 

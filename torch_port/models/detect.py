@@ -12,6 +12,7 @@ from dcn_tasks.detections import Detections
 from dcn_tasks.errors import InputError
 from dcn_tasks.images import to_network_input
 from dcn_tasks.looks import find_objects, passes
+from torch_port.models.class_aware_rpn import ClassAwareRPN
 from torch_port.models.fold import fold_batch_norm
 from torch_port.models.two_stage import TwoStage
 
@@ -37,7 +38,7 @@ class Detector:
     Raises: InputError where TEST.BOX_AVERAGE asks for a second pass of a network that has no second stage.
     """
 
-    def __init__(self, network: TwoStage, cfg: Config, *, fold: bool = False):
+    def __init__(self, network: TwoStage | ClassAwareRPN, cfg: Config, *, fold: bool = False):
         self.network = fold_batch_norm(network) if fold else network.eval()
         self.cfg = cfg
         self.keeps_maps = passes(cfg) > 1

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
-from torch_port.models import TwoStage
+from torch_port.models import ClassAwareRPN, TwoStage
 from torch_port.models.build import box_normalisation
 
 WEIGHTS = "weights"
@@ -94,12 +94,13 @@ def restore(checkpoint: Checkpoint, network: nn.Module, optimizer: torch.optim.O
             optimizer.state[parameter]["momentum"] = checkpoint.momentum[group["name"]].to(parameter)
 
 
-def load_for_detection(path: Path | str, network: TwoStage, cfg: Config) -> None:
-    """Loads a training checkpoint into a two-stage detector and un-normalises its box weights, ready for models.Detector.
+def load_for_detection(path: Path | str, network: TwoStage | ClassAwareRPN, cfg: Config) -> None:
+    """Loads a training checkpoint into a detector, ready for models.Detector: box weights of a second stage are un-normalised.
 
     Args:
         cfg: TRAIN.BBOX_* are read.
     Raises: InputError as load_checkpoint and restore.
     """
     restore(load_checkpoint(path), network)
-    network.head.unnormalise_boxes(*box_normalisation(cfg))
+    if isinstance(network, TwoStage):
+        network.head.unnormalise_boxes(*box_normalisation(cfg))

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dcn_tasks.errors import InputError
 from dcn_tasks.schedule import WarmupMultiFactor
 from dcn_tasks.streams import Draws
-from torch_port.models import DeepLab, TrainingOutputs, TwoStage
+from torch_port.models import ClassAwareRPN, DeepLab, TrainingOutputs, TwoStage
 from torch_port.training.checkpoint import Checkpoint, restore, save_checkpoint
 from torch_port.training.diagnose import first_nonfinite
 from torch_port.training.sgd import SGD
@@ -46,7 +46,7 @@ class Training:
         updates: done so far.
     """
 
-    network: TwoStage | DeepLab
+    network: TwoStage | ClassAwareRPN | DeepLab
     optimizer: SGD
     schedule: WarmupMultiFactor
     seed: int = 0

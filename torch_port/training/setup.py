@@ -2,13 +2,15 @@
 
 from dcn_tasks.config import Config
 from dcn_tasks.schedule import WarmupMultiFactor, steps_in_updates
-from torch_port.models import DeepLab, TwoStage
+from torch_port.models import ClassAwareRPN, DeepLab, TwoStage
 from torch_port.models.build import fixed_parameters
 from torch_port.training.loop import Training
 from torch_port.training.sgd import SGD, parameter_groups
 
 
-def training_for(network: TwoStage | DeepLab, cfg: Config, *, updates_per_epoch: int, seed: int = 0) -> Training:
+def training_for(
+    network: TwoStage | ClassAwareRPN | DeepLab, cfg: Config, *, updates_per_epoch: int, seed: int = 0
+) -> Training:
     """Optimiser and schedule of a configuration around a network whose FIXED_PARAMS stop requiring gradients.
 
     Args:

@@ -8,7 +8,18 @@ from dcn_tasks.errors import InputError
 from dcn_tasks.network import ALIGNED, RESNET, NetworkSpec
 from weights_convert.rules import aligned_inception_resnet as aligned
 from weights_convert.rules import aligned_inception_resnet_nodes as aligned_nodes
-from weights_convert.rules import deeplab, deeplab_nodes, rcnn, rcnn_nodes, resnet, resnet_nodes, rfcn, rfcn_nodes
+from weights_convert.rules import (
+    class_aware_rpn,
+    class_aware_rpn_nodes,
+    deeplab,
+    deeplab_nodes,
+    rcnn,
+    rcnn_nodes,
+    resnet,
+    resnet_nodes,
+    rfcn,
+    rfcn_nodes,
+)
 from weights_convert.rules.resnet import DROPS
 from weights_convert.rules.rule import TEST_SUFFIX, Drop, Entry, NodeRule, Rule, expand
 from weights_convert.rules.scopes import scopes_of
@@ -17,11 +28,13 @@ RULES_VERSION = "1"
 RULES: dict[str, tuple[Rule, ...]] = {  # by family, as NODES
     "rfcn": rfcn.RULES,
     "rcnn": rcnn.RULES,
+    "class_aware_rpn": class_aware_rpn.RULES,
     "deeplab": deeplab.RULES,
 }
 NODES: dict[str, tuple[NodeRule, ...]] = {
     "rfcn": rfcn_nodes.NODES,
     "rcnn": rcnn_nodes.NODES,
+    "class_aware_rpn": class_aware_rpn_nodes.NODES,
     "deeplab": deeplab_nodes.NODES,
 }
 BACKBONES = {  # network.BACKBONE -> its part of the tables above, which are written with ResNet's

@@ -11,7 +11,8 @@ BRANCHES = {1: ("a", 1), 2: ("b", 3), 3: ("c", 1)}  # convolution k of a unit: l
 
 
 def scopes_of(spec: NetworkSpec) -> Scopes:
-    """Bindings by scope: network, deformable_head, plain_head, unit, convolution, projection, deformable_unit, modulated_unit.
+    """Bindings by scope: network, deformable_head, plain_head, rpn_hidden, unit, convolution, projection, deformable_unit,
+    modulated_unit.
 
     Fields of a unit: `stage` 2..5, `unit` "3b1" as in MXNet's names, `i` its place in the stage from 0; of a
     convolution also `k` 1..3, `letter` a..c, and the integers `out`, `in`, `kernel`.
@@ -38,6 +39,7 @@ def scopes_of(spec: NetworkSpec) -> Scopes:
         "network": [head],
         "deformable_head": [head] if spec.deform_roi_pooling else [],
         "plain_head": [] if spec.deform_roi_pooling else [head],
+        "rpn_hidden": [head] if spec.rpn_width else [],
         "unit": units,
         "convolution": convolutions,
         "projection": [unit for unit in units if unit["i"] == 0],
@@ -56,6 +58,8 @@ def head_binding(spec: NetworkSpec) -> Binding:
         "stage4": 16 * spec.base_width,
         "stage5": 32 * spec.base_width,
         "rpn": spec.rpn_width,
+        "rpn_in": spec.rpn_width or spec.head_width,
+        "rpn_classes": spec.num_classes * spec.num_anchors,
         "rpn_scores": 2 * spec.num_anchors,
         "rpn_boxes": 4 * spec.num_anchors,
         "head": spec.head_width,

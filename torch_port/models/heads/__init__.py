@@ -1,8 +1,9 @@
 """Networks on top of a backbone."""
 
+from torch_port.models.heads.class_aware_rpn import ClassAwareRPNHead
 from torch_port.models.heads.deeplab import DeepLabHead
 from torch_port.models.heads.rcnn import BoxHead, RCNNHead
 from torch_port.models.heads.rfcn import RFCNHead
 from torch_port.models.heads.rpn import RPNHead, RPNOutputs
 
-__all__ = ["BoxHead", "DeepLabHead", "RCNNHead", "RFCNHead", "RPNHead", "RPNOutputs"]
+__all__ = ["BoxHead", "ClassAwareRPNHead", "DeepLabHead", "RCNNHead", "RFCNHead", "RPNHead", "RPNOutputs"]
