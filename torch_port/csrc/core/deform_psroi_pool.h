@@ -46,6 +46,29 @@ DCN_HD BinAxis<T> bin_axis(RoiAxis<T> roi, T bin, T pooled, T samples, T shift) 
   return {total(first, product(shift, roi.extent)), bin_extent / samples};
 }
 
+template <class T>
+struct Bin {
+  BinAxis<T> y, x;
+};
+
+// Bin (row, column) of a RoI for the channels of offset class `offset_class`, moved by its offset (none: null) in cell
+// (part_row, part_column). offset: [R, 2 * classes, part, part].
+template <class T>
+DCN_HD Bin<T> moved_bin(const DeformPsroiShape& s, const DeformPsroiRoi<T>& window, const T* offset, T trans_std,
+                        int64_t roi, int offset_class, int row, int column, int part_row, int part_column) {
+  T shift_y = 0, shift_x = 0;
+  if (offset != nullptr) {
+    const int64_t part_size = static_cast<int64_t>(s.part) * s.part;
+    const T* x = offset + (roi * s.num_classes + offset_class) * 2 * part_size +
+                 static_cast<int64_t>(part_row) * s.part + part_column;
+    shift_x = product(x[0], trans_std);
+    shift_y = product(x[part_size], trans_std);
+  }
+  const T pooled = static_cast<T>(s.pooled), samples = static_cast<T>(s.samples);
+  return {bin_axis(window.y, static_cast<T>(row), pooled, samples, shift_y),
+          bin_axis(window.x, static_cast<T>(column), pooled, samples, shift_x)};
+}
+
 // Where one sample falls on one axis. Clamped to [0, size - 1]; on an integer low == high and fraction == 0.
 template <class T>
 struct AxisSample {

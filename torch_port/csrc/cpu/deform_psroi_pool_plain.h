@@ -2,7 +2,6 @@
 // vector kernels are tested against.
 #pragma once
 
-#include <utility>
 #include <vector>
 
 #include "cpu/deform_psroi_pool.h"
@@ -11,21 +10,11 @@ namespace dcn::cpu {
 
 // Bin (row, column) of `channel` on both axes, moved by its offset.
 template <class T>
-std::pair<BinAxis<T>, BinAxis<T>> bin_of(const DeformPsroiArrays<T>& a, const DeformPsroiRoi<T>& window, int64_t roi,
-                                         int channel, int row, int column) {
-  const DeformPsroiShape& s = a.shape;
-  T shift_y = 0, shift_x = 0;
-  if (a.offset) {
-    const int64_t part_size = static_cast<int64_t>(s.part) * s.part;
-    const int64_t offset_class = channel / (s.output_dim / s.num_classes);
-    const T* x = a.offset + (roi * s.num_classes + offset_class) * 2 * part_size + a.part_cells[row] * s.part +
-                 a.part_cells[column];
-    shift_x = product(x[0], a.trans_std);
-    shift_y = product(x[part_size], a.trans_std);
-  }
-  const T pooled = static_cast<T>(s.pooled), samples = static_cast<T>(s.samples);
-  return {bin_axis(window.y, static_cast<T>(row), pooled, samples, shift_y),
-          bin_axis(window.x, static_cast<T>(column), pooled, samples, shift_x)};
+Bin<T> bin_of(const DeformPsroiArrays<T>& a, const DeformPsroiRoi<T>& window, int64_t roi, int channel, int row,
+              int column) {
+  const int per_class = a.shape.output_dim / a.shape.num_classes;
+  return moved_bin(a.shape, window, a.offset, a.trans_std, roi, channel / per_class, row, column, a.part_cells[row],
+                   a.part_cells[column]);
 }
 
 // Output rows [begin, end) of (RoI, output channel).

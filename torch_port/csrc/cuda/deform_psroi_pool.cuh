@@ -16,29 +16,13 @@ struct DeformPsroiArrays {
   const T* offset;  // [R, 2 * classes, part, part] or null
 };
 
-template <class T>
-struct Bin {
-  BinAxis<T> y, x;
-};
-
 // Bin (row, column) of output channel `channel`, moved by its offset.
 template <class S, class T>
 __device__ Bin<T> bin_of(const DeformPsroiArrays<S, T>& a, int64_t roi, int channel, int row, int column) {
   const DeformPsroiShape& s = a.shape;
   const DeformPsroiRoi<T> window = deform_psroi_roi(a.rois + roi * 5, a.spatial_scale);
-  T shift_y = 0, shift_x = 0;
-  if (a.offset != nullptr) {
-    const int64_t part_size = static_cast<int64_t>(s.part) * s.part;
-    const int64_t offset_class = channel / (s.output_dim / s.num_classes);
-    const T* x = a.offset + (roi * s.num_classes + offset_class) * 2 * part_size +
-                 static_cast<int64_t>(part_cell<T>(row, s.pooled, s.part)) * s.part +
-                 part_cell<T>(column, s.pooled, s.part);
-    shift_x = product(x[0], a.trans_std);
-    shift_y = product(x[part_size], a.trans_std);
-  }
-  const T pooled = static_cast<T>(s.pooled), samples = static_cast<T>(s.samples);
-  return {bin_axis(window.y, static_cast<T>(row), pooled, samples, shift_y),
-          bin_axis(window.x, static_cast<T>(column), pooled, samples, shift_x)};
+  return moved_bin(s, window, a.offset, a.trans_std, roi, channel / (s.output_dim / s.num_classes), row, column,
+                   part_cell<T>(row, s.pooled, s.part), part_cell<T>(column, s.pooled, s.part));
 }
 
 // Offset of the plane that bin (row, column) of `channel` reads.

@@ -50,4 +50,35 @@ DCN_DEVICE void round_fragment(unsigned (&fragment)[COUNT]) {
   }
 }
 
+// One step of a warp's tile, ROWS x 16 by COLUMNS x 8 results: fetch(j, fragments) gives the columns' fragments j and j + 1,
+// in two registers each.
+template <class P, int ROWS, int COLUMNS, class Fetch>
+DCN_DEVICE void multiply_fragments(float (&sum)[ROWS][COLUMNS][4], const unsigned (&a)[ROWS][4], Fetch fetch) {
+#pragma unroll
+  for (int j = 0; j < COLUMNS; j += 2) {
+    unsigned both[4];
+    fetch(j, both);
+    const unsigned near[2] = {both[0], both[1]}, far[2] = {both[2], both[3]};
+#pragma unroll
+    for (int i = 0; i < ROWS; ++i) {
+      tensor_core<P>(sum[i][j], a[i], near);
+      tensor_core<P>(sum[i][j + 1], a[i], far);
+    }
+  }
+}
+
+// f(row, column, sum, sum of column + 1): the pairs of results that a thread of a warp at (row, column) holds.
+template <int ROWS, int COLUMNS, class F>
+DCN_DEVICE void for_pairs(const float (&sum)[ROWS][COLUMNS][4], int row, int column, int lane, F f) {
+#pragma unroll
+  for (int i = 0; i < ROWS; ++i) {
+#pragma unroll
+    for (int j = 0; j < COLUMNS; ++j) {
+      const int m = row + 16 * i + lane / 4, n = column + 8 * j + lane % 4 * 2;
+      f(m, n, sum[i][j][0], sum[i][j][1]);
+      f(m + 8, n, sum[i][j][2], sum[i][j][3]);
+    }
+  }
+}
+
 }  // namespace dcn::cuda::fused

@@ -118,23 +118,13 @@ DCN_DEVICE void make_unit(const PsroiOperands<S, T>& a, int64_t number, const Ps
     return;
   }
   const DeformPsroiRoi<T> window = deform_psroi_roi(a.rois + at.roi * 5, a.spatial_scale);
-  T shift_y = 0, shift_x = 0;
-  if (a.offset != nullptr) {
-    const int64_t part_size = static_cast<int64_t>(s.part) * s.part;
-    const T* x = a.offset + (at.roi * s.num_classes + at.offset_class) * 2 * part_size +
-                 static_cast<int64_t>(part_cell<T>(at.row, s.pooled, s.part)) * s.part +
-                 part_cell<T>(at.column, s.pooled, s.part);
-    shift_x = product(x[0], a.trans_std);
-    shift_y = product(x[part_size], a.trans_std);
-  }
-  const T pooled = static_cast<T>(s.pooled), samples = static_cast<T>(s.samples);
+  const Bin<T> bin = moved_bin(s, window, a.offset, a.trans_std, at.roi, at.offset_class, at.row, at.column,
+                               part_cell<T>(at.row, s.pooled, s.part), part_cell<T>(at.column, s.pooled, s.part));
   AxisList<T> y = shared.y, x = shared.x;
   y.weight += slot, y.index += slot, y.cover += slot;
   x.weight += slot, x.index += slot, x.cover += slot;
-  const AxisCounts rows =
-      merge_samples(bin_axis(window.y, static_cast<T>(at.row), pooled, samples, shift_y), s.samples, s.height, y);
-  const AxisCounts columns =
-      merge_samples(bin_axis(window.x, static_cast<T>(at.column), pooled, samples, shift_x), s.samples, s.width, x);
+  const AxisCounts rows = merge_samples(bin.y, s.samples, s.height, y);
+  const AxisCounts columns = merge_samples(bin.x, s.samples, s.width, x);
   const int64_t cell = group_cell<T>(at.row, s.pooled, s.group) * s.group + group_cell<T>(at.column, s.pooled, s.group);
   const int64_t plane = static_cast<int64_t>(s.height) * s.width * s.output_dim;
   const int inside = rows.inside * columns.inside;

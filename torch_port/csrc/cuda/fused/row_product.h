@@ -32,33 +32,17 @@ struct RowProductByTensorCores {
         simt::load_matrices(a[i], a_row + i * 16 * ROW_STRIDE + depth);
         round_fragment<P>(a[i]);
       }
-#pragma unroll
-      for (int j = 0; j < COLUMN_TILES; j += 2) {
-        unsigned both[4];
+      multiply_fragments<P>(sum, a, [&](int j, unsigned(&both)[4]) {
         simt::load_matrices(both, b_row + j * 8 * ROW_STRIDE + depth);
         round_fragment<P>(both);
-        const unsigned left[2] = {both[0], both[1]}, right[2] = {both[2], both[3]};
-#pragma unroll
-        for (int i = 0; i < ROW_TILES; ++i) {
-          tensor_core<P>(sum[i][j], a[i], left);
-          tensor_core<P>(sum[i][j + 1], a[i], right);
-        }
-      }
+      });
     }
   }
 
   // f(row, column, sum, sum of column + 1) for every pair of this thread's results.
   template <class F>
   DCN_DEVICE void pairs(int thread, F f) const {
-    const int row = first_row(thread) + thread % 32 / 4, column = first_column(thread) + thread % 4 * 2;
-#pragma unroll
-    for (int i = 0; i < ROW_TILES; ++i) {
-#pragma unroll
-      for (int j = 0; j < COLUMN_TILES; ++j) {
-        f(row + 16 * i, column + 8 * j, sum[i][j][0], sum[i][j][1]);
-        f(row + 16 * i + 8, column + 8 * j, sum[i][j][2], sum[i][j][3]);
-      }
-    }
+    for_pairs(sum, first_row(thread), first_column(thread), thread % 32, f);
   }
 };
 

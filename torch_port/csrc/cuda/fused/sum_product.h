@@ -60,32 +60,20 @@ struct SumProductByTensorCores {
       unsigned a[ROW_TILES][4];
 #pragma unroll
       for (int i = 0; i < ROW_TILES; ++i) row_fragment(left, k, first_row(thread) + 16 * i, lane, a[i]);
-#pragma unroll
-      for (int j = 0; j < COLUMN_TILES; j += 2) {
-        unsigned both[4];
+      multiply_fragments<P>(sum, a, [&](int j, unsigned(&both)[4]) {
         column_fragments(right, k, first_column(thread) + 8 * j, lane, both);
-        const unsigned near[2] = {both[0], both[1]}, far[2] = {both[2], both[3]};
-#pragma unroll
-        for (int i = 0; i < ROW_TILES; ++i) {
-          tensor_core<P>(sum[i][j], a[i], near);
-          tensor_core<P>(sum[i][j + 1], a[i], far);
-        }
-      }
+      });
     }
   }
 
   // f(row, column, sum) for each of this thread's results.
   template <class F>
   DCN_DEVICE void results(int thread, F f) const {
-    const int row = first_row(thread) + thread % 32 / 4, column = first_column(thread) + thread % 4 * 2;
-#pragma unroll
-    for (int i = 0; i < ROW_TILES; ++i) {
-#pragma unroll
-      for (int j = 0; j < COLUMN_TILES; ++j) {
-#pragma unroll
-        for (int k = 0; k < 4; ++k) f(row + 16 * i + k / 2 * 8, column + 8 * j + k % 2, sum[i][j][k]);
-      }
-    }
+    for_pairs(sum, first_row(thread), first_column(thread), thread % 32,
+              [&](int row, int column, float first, float second) {
+                f(row, column, first);
+                f(row, column + 1, second);
+              });
   }
 };
 
