@@ -124,7 +124,7 @@ def settled_weights(cfg: Config, image: np.ndarray, seed: int = 0) -> Checkpoint
         *(
             module.register_forward_hook(spread)
             for path, module in network.named_modules()
-            if path.endswith("offset_conv")
+            if path.rpartition(".")[2].startswith("offset_conv")
         ),
     ]
     data, _ = to_network_input(image, cfg)
