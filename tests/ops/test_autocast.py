@@ -127,8 +127,42 @@ def test_fake_kernels_take_float32_positions_beside_a_bfloat16_map_and_nothing_e
             call({**t, "offset": t["offset"].double()})
 
 
-def test_forward_mode_in_low_precision_computes_its_tangent_in_float32():
-    with FakeTensorMode():
-        t = {name: torch.empty(shape, dtype=torch.bfloat16) for name, shape in SHAPES.items()}
-        _, tangent = torch.func.jvp(lambda x: call({**t, "input": x}), (t["input"],), (t["input"],))
-        assert tangent.dtype == torch.bfloat16
+LOW_ON_THE_CPU = pytest.mark.skipif(torch.bfloat16 not in CPU_TYPES, reason="this processor's kernels take no bfloat16")
+
+
+def low_and_wide() -> tuple[list[Tensor], list[Tensor]]:
+    """bfloat16 map and weight with float32 offsets, and the same numbers in float32."""
+    t = tensors()
+    low = [t["input"].bfloat16(), t["offset"], t["weight"].bfloat16()]
+    return low, [v.float() for v in low]
+
+
+def convolved(*t: Tensor) -> Tensor:
+    return deform_conv2d(*t, None, 1, 1)
+
+
+def assert_rounded(got: Tensor, expected: Tensor) -> None:
+    assert (got.float() - expected).abs().max() <= LOW_PRECISION[
+        "bfloat16"
+    ] * expected.abs().max() and got.abs().max() > 0
+
+
+@LOW_ON_THE_CPU
+def test_forward_mode_in_low_precision_is_float32s_rounded():
+    (value, tangent), (_, expected) = (
+        torch.func.jvp(convolved, tuple(t), tuple(v.sin() for v in t)) for t in low_and_wide()
+    )
+    assert value.dtype == tangent.dtype == torch.bfloat16
+    assert_rounded(tangent, expected)
+
+
+@LOW_ON_THE_CPU
+def test_second_derivatives_in_low_precision_are_float32s_rounded():
+    results = []
+    for given in low_and_wide():
+        leaves = [t.clone().requires_grad_() for t in given]
+        (first,) = torch.autograd.grad(convolved(*leaves).sum(), leaves[1], create_graph=True)
+        results.append(torch.autograd.grad(first.square().sum(), leaves))
+    for got, expected, given in zip(*results, low_and_wide()[0], strict=True):
+        assert got.dtype == given.dtype
+        assert_rounded(got, expected)
