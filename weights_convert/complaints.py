@@ -43,21 +43,32 @@ def some(sentences: list[str]) -> list[str]:
 
 def telling(mismatch: tuple[str, tuple[int, ...], tuple[int, ...]]) -> tuple[bool, bool]:
     """Sorts the array that tells the number of classes first, then weights before biases."""
-    return mismatch[0] != "rfcn_cls_weight", len(mismatch[1]) == 1
+    return mismatch[0] not in ("rfcn_cls_weight", "cls_score_weight"), len(mismatch[1]) == 1
 
 
 def mismatch_sentence(name: str, got: tuple[int, ...], wanted: tuple[int, ...], spec: NetworkSpec) -> str:
     sentence = f"{name}: file has {list(got)}, the network wants {list(wanted)}"
     bins = spec.pooled_size**2
-    maps_per_class = {"rfcn_cls_weight": bins, "rfcn_cls_offset_t_weight": 2 * bins}.get(name)
+    maps_per_class = {"rfcn_cls_weight": bins, "rfcn_cls_offset_t_weight": 2 * bins, "cls_score_weight": 1}.get(name)
     if maps_per_class and got and got[0] % maps_per_class == 0:
         sentence += f": {got[0] // maps_per_class} classes there, {spec.num_classes} here"
     return sentence
 
 
+FAMILIES = {
+    "rfcn": "R-FCN",
+    "rcnn": "Faster R-CNN",
+    "fpn": "FPN Faster R-CNN",
+    "class_aware_rpn": "class-aware RPN",
+    "deeplab": "DeepLab",
+}
+
+
 def describe(spec: NetworkSpec) -> str:
-    kind = "deformable R-FCN" if spec.deform_conv_units or spec.deform_roi_pooling else "R-FCN"
-    return f"{kind}, units {'-'.join(map(str, spec.units))}, {spec.num_classes} classes, {spec.num_anchors} anchors"
+    """e.g. "deformable R-FCN, units 3-4-23-3, 21 classes, 9 anchors"."""
+    kind = "deformable " if spec.deform_conv_units or spec.deform_roi_pooling else ""
+    anchors = "" if spec.family == "deeplab" else f", {spec.num_anchors} anchors"
+    return f"{kind}{FAMILIES[spec.family]}, units {'-'.join(map(str, spec.units))}, {spec.num_classes} classes{anchors}"
 
 
 def remedy(arrays: Mapping[str, tuple[str, Array]], account: Account) -> str:

@@ -140,6 +140,21 @@ def test_deformable_checkpoint_with_a_plain_config_names_the_right_one():
     assert VOC_DCN in message
 
 
+def test_faster_rcnn_checkpoint_of_other_classes_names_the_network_and_the_right_config():
+    folder = "faster_rcnn/resnet_v1_101"
+    params = empty_like(load_config(f"{folder}_voc0712_rcnn_dcn_end2end"))
+    message = complaint(params, load_config(f"{folder}_coco_trainval_rcnn_dcn_end2end"))
+    assert "deformable Faster R-CNN, units 3-4-23-3, 81 classes, 12 anchors" in message
+    assert "cls_score_weight: file has [21, 1024], the network wants [81, 1024]: 21 classes there, 81 here" in message
+    assert f"the file fits: --config {folder}_voc0712_rcnn_dcn_end2end" in message
+
+
+def test_faster_rcnn_checkpoint_without_test_copies_says_which_layer_is_normalised():
+    cfg = narrow("Faster R-CNN")
+    (note,) = convert_params(made_up(cfg, test_copies=False), cfg).notes
+    assert note.startswith("no bbox_pred_weight_test and bbox_pred_bias_test in it: bbox_pred is taken as it is")
+
+
 def test_plain_checkpoint_with_a_deformable_config_names_the_right_one():
     message = complaint(empty_like(load_config(VOC)), load_config(VOC_DCN))
     assert "expected [72, 512, 3, 3], the file does not have it" in message
