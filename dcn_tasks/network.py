@@ -74,6 +74,7 @@ class NetworkSpec:
     offset_dilation: int | None = None  # of the offset convolutions; None: as the convolution they serve
     backbone: str = RESNET
     modulated_conv: bool = False  # deformable convolutions have masks too (DCNv2)
+    modulated_roi_pooling: bool = False  # so has deformable RoI pooling; Faster R-CNN's
 
     @property
     def num_anchors(self) -> int:
@@ -141,6 +142,7 @@ class NetworkSpec:
             offset_dilation=chosen("OFFSET_DILATION"),
             backbone=network.BACKBONE,
             modulated_conv=network.MODULATED_CONV,
+            modulated_roi_pooling=network.MODULATED_ROI_POOLING,
         )
         spec.check_backbone()
         if len(spec.units) != 4 or min(spec.units) < 1:
@@ -169,6 +171,12 @@ class NetworkSpec:
             raise InputError(
                 f"config: network.BACKBONE: {ALIGNED} is built for {' and '.join(ALIGNED_FAMILIES)}, as in the paper, not "
                 f"for {self.family}: use {RESNET}"
+            )
+        if self.modulated_roi_pooling and not (self.family == "rcnn" and self.deform_roi_pooling):
+            raise InputError(
+                "config: network.MODULATED_ROI_POOLING: expected deformable RoI pooling of Faster R-CNN (rcnn), the one that "
+                f"the original's DCNv2 example has masks for, got {self.family} "
+                f"{'with' if self.deform_roi_pooling else 'without'} deformable RoI pooling: leave it false"
             )
         if self.backbone == ALIGNED and self.base_width % 2:
             raise InputError(

@@ -114,6 +114,10 @@ def calibrate_heads(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> No
     layout = LAYOUTS[spec.family]
     if spec.deform_roi_pooling:
         layers = dict(layout.part_offsets)
+        if spec.modulated_roi_pooling:
+            for layer in ("fc_deform_1", "fc_deform_2"):
+                spread(symbol, layer, 1.0, arg, aux, inputs)
+            layers = {"fc_deform_3": "fc_deform_3"}
         scale_outputs(symbol, dict.fromkeys(layers, PART_OFFSET_STD), arg, aux, inputs, layers=layers)
     for layer in layout.hidden:
         spread(symbol, layer, 1.0, arg, aux, inputs)

@@ -14,7 +14,7 @@ from mxnet_ref.checkpoint import checkpoint_path, load_checkpoint
 from mxnet_ref.executor import Arrays, parameter_shapes
 
 HEAD_PREFIXES = (
-    *("rpn_", "conv_new_", "rfcn_", "fc_new_", "cls_score_", "bbox_pred_"),  # detection
+    *("rpn_", "conv_new_", "rfcn_", "fc_new_", "fc_deform_", "cls_score_", "bbox_pred_"),  # detection
     *("fc6_", "score_", "upsampling_"),  # DeepLab
 )
 OFFSET_PIECES = (
@@ -22,6 +22,7 @@ OFFSET_PIECES = (
     "offset_p",
     "offset_weight",
     "offset_bias",
+    "fc_deform_3_",
 )  # zero at first: training starts from the regular grid
 
 

@@ -87,7 +87,7 @@ def segments_of(
     for depth, node in enumerate(nodes):
         if node.op in SHAPE_ONLY:
             continue
-        if node.op in LOSS_CHAIN:
+        if node.op in LOSS_CHAIN and node.name not in modules:
             chain.append(node)
             continue
         if node.name not in modules:

@@ -3,6 +3,7 @@
 import mxnet as mx
 
 from dcn_tasks.network import NetworkSpec
+from mxnet_ref.heads.modulated_roi_pool import modulated_roi_pool
 from mxnet_ref.heads.rfcn import SAMPLES_PER_PART, TRANS_STD
 from mxnet_ref.heads.rois import Head
 
@@ -26,6 +27,8 @@ def pooled(data: Symbol, rois: Symbol, spec: NetworkSpec) -> Symbol:
     side, scale = spec.pooled_size, 1 / spec.feature_stride
     if not spec.deform_roi_pooling:
         return mx.sym.ROIPooling(name="roi_pool", data=data, rois=rois, pooled_size=(side, side), spatial_scale=scale)
+    if spec.modulated_roi_pooling:
+        return modulated_roi_pool(data, rois, spec, trans_std=TRANS_STD)
     part = {
         "data": data, "rois": rois, "group_size": 1, "pooled_size": side, "sample_per_part": SAMPLES_PER_PART, "part_size": side,
         "output_dim": spec.head_width, "spatial_scale": scale,

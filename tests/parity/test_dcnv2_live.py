@@ -7,8 +7,9 @@ from dcn_suite.parity.run import Settings, run_parity
 from dcn_suite.parity.trajectory import run_trajectory
 
 pytestmark = pytest.mark.mxnet
-SIZE = (64, 80)
+SIZE = (80, 96)
 CONFIGS = {
+    "Faster R-CNN": ("demo/narrow_rcnn_dcnv2", "res5a_branch2b"),
     "ResNet": ("demo/narrow_rfcn_dcnv2", "res5a_branch2b"),
     "Aligned-Inception-ResNet": ("demo/narrow_aligned_rfcn_dcnv2", "res5a_branch3c"),
 }
@@ -27,6 +28,15 @@ def test_narrow_networks_hold_and_say_what_mxnet_cannot(kind):
     assert {f"{conv}_mask_sigmoid", f"{conv}_mask", f"{conv}_offset_t"} <= {row.node for row in result.table.judged}
     (told,) = [row for row in result.table if row.check == "chained" and "MXNet has no CPU backward" in row.claim]
     assert conv in told.node
+
+
+def spoil_mask(network):
+    network.head.pool.sigmoid.register_forward_hook(lambda module, args, output: 2 * output)
+
+
+def test_a_doubled_mask_of_roi_pooling_turns_its_own_row_red_first():
+    result = run_parity("demo/narrow_rcnn_dcnv2", Settings((48, 64), spoil=spoil_mask))
+    assert {row.node for row in result.table.red if row.check == "isolated"} == {"roi_mask_sigmoid"}
 
 
 def test_twenty_training_steps_have_the_same_losses():

@@ -10,6 +10,7 @@ from torch_port.layers.deform_conv import (
 )
 from torch_port.layers.elementwise import Add, ChannelSoftmax, Concat
 from torch_port.layers.fully_connected import FullyConnected
+from torch_port.layers.modulated_roi_pooling import ModulatedDeformRoIPool, Times
 from torch_port.layers.modulation import ChannelSlice, Modulation, Scale, Sigmoid
 from torch_port.layers.peer_weights import load_peer_state
 from torch_port.layers.pooling import CeilMaxPool, GlobalAverage, PaddedMaxPool
@@ -35,6 +36,7 @@ __all__ = [
     "GlobalAverage",
     "ModulatedDeformConv2d",
     "ModulatedDeformConv2dPack",
+    "ModulatedDeformRoIPool",
     "Modulation",
     "PSRoIPool",
     "PaddedMaxPool",
@@ -44,5 +46,6 @@ __all__ = [
     "RoIPool",
     "Scale",
     "Sigmoid",
+    "Times",
     "load_peer_state",
 ]

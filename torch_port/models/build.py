@@ -63,6 +63,7 @@ def rcnn(cfg: Config, spec: NetworkSpec) -> FasterRCNN:
         pooled_size=spec.pooled_size,
         spatial_scale=1 / spec.feature_stride,
         deformable=spec.deform_roi_pooling,
+        modulated=spec.modulated_roi_pooling,
     )
     return FasterRCNN(backbone_of(spec), rpn(cfg, spec), head, **two_stage_arguments(cfg, spec))
 

@@ -7,7 +7,15 @@ from torch import nn
 from torch_port.layers import BilinearDeconvolution
 
 HEAD_STD = 0.01
-ZERO_INITIALISED = ("offset_conv", "offset_conv2", "offset_conv3", "cls_offset_maps", "bbox_offset_maps", "offset")
+ZERO_INITIALISED = (
+    "offset_conv",
+    "offset_conv2",
+    "offset_conv3",
+    "cls_offset_maps",
+    "bbox_offset_maps",
+    "offset",
+    "guide",
+)
 
 
 def initialise(network: nn.Module) -> None:

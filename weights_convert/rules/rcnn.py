@@ -15,5 +15,8 @@ RULES: tuple[Rule, ...] = (
     *RPN,
     *convolution("conv_new_1", "head.reduce", ("head", "stage5", 1, 1)),
     *fully_connected("offset", "head.offset", ("bbox_offset_maps", "pooled"), each="deformable_head"),
+    *fully_connected("fc_deform_1", "head.pool.fc1", ("fc", "pooled"), each="modulated_head"),
+    *fully_connected("fc_deform_2", "head.pool.fc2", ("fc", "fc"), each="modulated_head"),
+    *fully_connected("fc_deform_3", "head.pool.guide", ("guides", "fc"), each="modulated_head"),
     *BOX_HEAD,
 )

@@ -11,8 +11,8 @@ BRANCHES = {1: ("a", 1), 2: ("b", 3), 3: ("c", 1)}  # convolution k of a unit: l
 
 
 def scopes_of(spec: NetworkSpec) -> Scopes:
-    """Bindings by scope: network, deformable_head, plain_head, rpn_hidden, unit, convolution, projection, deformable_unit,
-    modulated_unit.
+    """Bindings by scope: network, deformable_head, modulated_head, plain_head, rpn_hidden, unit, convolution, projection,
+    deformable_unit, modulated_unit.
 
     Fields of a unit: `stage` 2..5, `unit` "3b1" as in MXNet's names, `i` its place in the stage from 0; of a
     convolution also `k` 1..3, `letter` a..c, and the integers `out`, `in`, `kernel`.
@@ -37,7 +37,8 @@ def scopes_of(spec: NetworkSpec) -> Scopes:
     deformable = [unit for unit in units if f"res{unit['unit']}" in spec.deform_conv_units]
     return {
         "network": [head],
-        "deformable_head": [head] if spec.deform_roi_pooling else [],
+        "deformable_head": [head] if spec.deform_roi_pooling and not spec.modulated_roi_pooling else [],
+        "modulated_head": [head] if spec.modulated_roi_pooling else [],
         "plain_head": [] if spec.deform_roi_pooling else [head],
         "rpn_hidden": [head] if spec.rpn_width else [],
         "unit": units,
@@ -69,6 +70,7 @@ def head_binding(spec: NetworkSpec) -> Binding:
         "bbox_maps": bins * 4 * spec.num_reg_classes,
         "cls_offset_maps": 2 * bins * spec.num_classes,
         "bbox_offset_maps": 2 * bins,
+        "guides": 3 * bins,
         "pooled": bins * spec.head_width,
         "fc": spec.fc_width,
         "boxes": 4 * spec.num_reg_classes,

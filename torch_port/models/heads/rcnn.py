@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torch_port.layers import ChannelSoftmax, DeformPSRoIPool, FullyConnected, RoIPool
+from torch_port.layers import ChannelSoftmax, DeformPSRoIPool, FullyConnected, ModulatedDeformRoIPool, RoIPool
 from torch_port.models.heads.rfcn import SAMPLE_PER_PART, TRANS_STD
 
 OFFSET_LR_MULT = 0.01  # the original's, on the layer that predicts offsets
@@ -61,10 +61,11 @@ class RCNNHead(BoxHead):
         pooled_size: P, bins per side. spatial_scale: feature pixels per image pixel.
         deformable: means of bins that move by offsets, which a fully connected layer reads off the bins at rest; else
             maxima of bins.
+        modulated: these bins are also multiplied by masks, and the guiding layers are DCNv2's; wants `deformable`.
     Source: the original's conv_new_1 ... bbox_pred.
     """
 
-    pool: DeformPSRoIPool | RoIPool
+    pool: DeformPSRoIPool | ModulatedDeformRoIPool | RoIPool
 
     def __init__(
         self,
@@ -77,15 +78,18 @@ class RCNNHead(BoxHead):
         pooled_size: int = 7,
         spatial_scale: float = 1 / 16,
         deformable: bool = False,
+        modulated: bool = False,
     ):
         pooled = width * pooled_size**2
         super().__init__(pooled, width=fc_width, num_classes=num_classes, num_box_classes=num_box_classes)
-        self.deformable = deformable
+        self.guided = deformable and not modulated
         self.pooled_size = pooled_size
         self.reduce = nn.Conv2d(in_channels, width, 1)
         self.relu = nn.ReLU()
         grid: dict[str, Any] = {"spatial_scale": spatial_scale, "pooled_size": pooled_size}
-        if deformable:
+        if deformable and modulated:
+            self.pool = ModulatedDeformRoIPool(width, fc_width=fc_width, trans_std=TRANS_STD, **grid)
+        elif deformable:
             grid |= {"group_size": 1, "sample_per_part": SAMPLE_PER_PART}
             self.offset_pool = DeformPSRoIPool(width, trans_std=0.0, **grid)
             self.offset = FullyConnected(pooled, 2 * pooled_size**2, lr_mult=OFFSET_LR_MULT)
@@ -102,7 +106,7 @@ class RCNNHead(BoxHead):
         # pooling in half precision would round RoI corners by pixels, so under autocast maps are widened
         hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
         rois = rois.to(hidden.dtype)
-        if not self.deformable:
+        if not self.guided:
             return self.classify(self.pool(hidden, rois))
         offset = self.offset(self.offset_pool(hidden, rois))
         offset = offset.view(-1, 2, self.pooled_size, self.pooled_size).to(hidden.dtype)
