@@ -1,52 +1,57 @@
-"""Times deform_conv2d on the CPU beside a dense convolution of the same shape and MXNet 1.9.1, in one process.
+"""Times deform_conv2d on the CPU beside a dense convolution of the same shape, MXNet 1.9.1 and torchvision, in one process.
 
-The three take turns, so that whatever else the machine does falls on all of them; reported are medians and ratios.
+All take turns, so that whatever else the machine does falls on all of them; reported are medians and their ratios.
     OMP_NUM_THREADS=2 python benchmarks/deform_conv_cpu.py --threads 2 --out benchmarks/results/deform_conv_cpu.json
+torchvision is left out, visibly, without --torchvision FOLDER (or DCN_TORCHVISION): a folder with the installed package
+and, beside a CPU-only PyTorch, stand-ins for libtorch_cuda.so and libc10_cuda.so.
 """
 
 import argparse
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
+from deform_conv_cpu_calls import (
+    GROWTH,
+    OTHER_SHAPES,
+    SHAPES,
+    Shape,
+    forward_only,
+    load_torchvision,
+    mxnet_calls,
+    peak_extra_bytes,
+    torch_calls,
+    torchvision_calls,
+)
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from dcn_tasks.files import atomic_path
-from torch_port.ops import deform_conv2d
 
-
-@dataclass(frozen=True)
-class Shape:
-    """x[batch, channels, height, width], 3x3, `channels` outputs; offsets N(0, 2^2) px."""
-
-    batch: int
-    channels: int
-    height: int
-    width: int
-    dilation: int  # and padding
-    offset_groups: int
-
-
-SHAPES = {
-    "A: x[1,512,38,63] 512->512 dil 2, 4 offset groups": Shape(1, 512, 38, 63, 2, 4),
-    "B: x[2,256,64,64] 256->256, 1 offset group": Shape(2, 256, 64, 64, 1, 1),
-}
-TARGETS = {  # what design and tests ask for on shape A
-    "forward / dense": ("<=", 2.0),
-    "MXNet forward / ours": (">=", 3.0),
-    "MXNet backward / ours": (">=", 4.0),
-}
+# (ratio, numerator, denominator, sign, goal on A, goal on B); a numerator or denominator of several: the fastest.
+DENSE = ("dense forward", "dense forward channels_last")
+RATIOS = [
+    ("fp32 forward / dense", ("forward",), DENSE, "<=", 1.2, 1.2),
+    ("fp32 backward / dense", ("backward",), ("dense backward",), "<=", 1.2, 1.2),
+    ("bf16x3 forward / dense fp32", ("bf16x3 forward",), DENSE, "<=", 0.7, 0.7),
+    ("bf16x3 backward / dense fp32", ("bf16x3 backward",), ("dense backward",), "<=", 0.7, 0.7),
+    ("bf16 forward / dense bf16", ("bf16 forward",), ("dense bf16 forward",), "<=", 1.7, 2.2),
+    ("bf16 backward / dense bf16", ("bf16 backward",), ("dense bf16 backward",), "<=", 1.5, 1.8),
+    ("torchvision forward / ours", ("torchvision forward",), ("forward",), ">=", 4, 4),
+    ("torchvision backward / ours", ("torchvision backward",), ("backward",), ">=", 12, 12),
+    ("MXNet forward / ours", ("MXNet forward",), ("forward",), ">=", 7, 7),
+    ("MXNet backward / ours", ("MXNet backward",), ("backward",), ">=", 15, 15),
+]
+SLOW = ("MXNet", "torchvision")  # timed every third round
 
 
 def processor() -> str:
@@ -57,138 +62,127 @@ def processor() -> str:
         return platform.processor()
 
 
-def torch_calls(s: Shape, arrays: dict[str, np.ndarray]) -> dict[str, Callable[[], object]]:
-    t = {name: torch.from_numpy(value).requires_grad_(name != "head") for name, value in arrays.items()}
-    geometry = (1, s.dilation, s.dilation)
-
-    def dense() -> torch.Tensor:
-        return torch.nn.functional.conv2d(t["input"], t["weight"], None, *geometry)
-
-    def ours() -> torch.Tensor:
-        return deform_conv2d(t["input"], t["offset"], t["weight"], None, *geometry)
-
-    dense_output, our_output = dense(), ours()
-    last = t["input"].detach().contiguous(memory_format=torch.channels_last)
-    last_weight = t["weight"].detach().contiguous(memory_format=torch.channels_last)
-    return {
-        "dense forward": torch.no_grad()(dense),
-        "dense forward channels_last": lambda: torch.nn.functional.conv2d(last, last_weight, None, *geometry),
-        "forward": torch.no_grad()(ours),
-        "dense backward": lambda: torch.autograd.grad(
-            dense_output, (t["input"], t["weight"]), t["head"], retain_graph=True
-        ),
-        "backward": lambda: torch.autograd.grad(
-            our_output, (t["input"], t["offset"], t["weight"]), t["head"], retain_graph=True
-        ),
-    }
-
-
-def mxnet_calls(s: Shape, arrays: dict[str, np.ndarray]) -> dict[str, Callable[[], object]]:
-    """Forward, and forward with backward: MXNet frees the graph after each backward pass."""
-    import mxnet as mx
-
-    given = [mx.nd.array(arrays[name]) for name in ("input", "offset", "weight")]
-    head = mx.nd.array(arrays["head"])
-    pair = (s.dilation, s.dilation)
-    parameters = dict(
-        kernel=(3, 3), pad=pair, dilate=pair, num_filter=s.channels, num_deformable_group=s.offset_groups, no_bias=True
-    )
-
-    def forward() -> None:
-        mx.nd.contrib.DeformableConvolution(*given, **parameters).wait_to_read()
-
-    def forward_and_backward() -> None:
-        for value in given:
-            value.attach_grad()
-        with mx.autograd.record():
-            output = mx.nd.contrib.DeformableConvolution(*given, **parameters)
-        output.backward(head)
-        mx.nd.waitall()
-
-    return {"MXNet forward": forward, "MXNet forward and backward": forward_and_backward}
-
-
 def timings(calls: dict[str, Callable[[], object]], rounds: int, title: str) -> dict[str, float]:
-    """Median milliseconds of each call, taken in turns; MXNet's only every third round, as it is slow."""
+    """Median milliseconds of each call, taken in turns."""
     for call in calls.values():
         call()
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for i in track(range(rounds), title, console=Console(stderr=True)):
         for name, call in calls.items():
-            if name.startswith("MXNet") and i % 3:
+            if name.startswith(SLOW) and i % 3:
                 continue
             start = time.perf_counter()
             call()
             taken[name].append((time.perf_counter() - start) * 1e3)
-    return {name: statistics.median(values) for name, values in taken.items()}
-
-
-def with_ratios(ms: dict[str, float]) -> dict[str, float]:
-    dense = min(ms["dense forward"], ms["dense forward channels_last"])
-    ratios = {"forward / dense": ms["forward"] / dense, "backward / dense": ms["backward"] / ms["dense backward"]}
+    ms = {name: statistics.median(values) for name, values in taken.items()}
     if "MXNet forward" in ms:
-        backward = ms["MXNet forward and backward"] - ms["MXNet forward"]
-        ratios["MXNet forward / ours"] = ms["MXNet forward"] / ms["forward"]
-        ratios["MXNet backward / ours"] = backward / ms["backward"]
-    return ratios
+        ms["MXNet backward"] = ms["MXNet forward and backward"] - ms["MXNet forward"]
+    return ms
+
+
+def fastest(ms: dict[str, float], names: tuple[str, ...]) -> float | None:
+    found = [ms[name] for name in names if name in ms]
+    return min(found) if found else None
+
+
+def row(what: str, measured: float, sign: str = "", goal: float | None = None, unit: str = "") -> dict:
+    met = None if goal is None else (measured <= goal if sign == "<=" else measured >= goal)
+    return {"what": what, "measured": measured, "unit": unit, "goal": goal, "sign": sign, "met": met}
+
+
+def ratio_rows(letter: str, ms: dict[str, float]) -> list[dict]:
+    rows = []
+    for what, above, below, sign, *goals in RATIOS:
+        numerator, denominator = fastest(ms, above), fastest(ms, below)
+        if numerator is not None and denominator is not None:
+            rows.append(row(f"{letter}: {what}", numerator / denominator, sign, goals["AB".index(letter)]))
+    return rows
+
+
+def in_fresh_process(shape: Shape, threads: int) -> int:
+    torch.set_num_threads(threads)
+    return peak_extra_bytes(shape)
+
+
+def memory_row(letter: str, shape: Shape, threads: int) -> dict:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        extra = pool.apply(in_fresh_process, (shape, threads))
+    copy = 4 * (shape.batch * shape.channels * shape.height * shape.width
+                + shape.outputs * shape.channels * shape.kernel**2)  # fmt: skip
+    return row(f"{letter}: peak extra memory, forward", extra / 2**20, "<=", copy / 2**20 + 2 * threads, " MiB")
+
+
+def growth_rows(rounds: int) -> list[dict]:
+    calls = {str(side): forward_only(shape)["forward"] for side, shape in GROWTH.items()}
+    ms = timings(calls, rounds, "growth")
+    per_pixel = {side: ms[str(side)] * 1e6 / side**2 for side in GROWTH}
+    rows = [row(f"growth: {side}x{side}", ns, unit=" ns per output pixel") for side, ns in per_pixel.items()]
+    worst = max(per_pixel.values()) / min(per_pixel.values())
+    return [*rows, row("growth: slowest / fastest pixel", worst, "<=", 1.3)]
+
+
+def other_rows(rounds: int) -> list[dict]:
+    rows = []
+    for name, shape in OTHER_SHAPES.items():
+        ms = timings(forward_only(shape), rounds, name)
+        rows.append(row(f"{name}: fp32 forward / dense", ms["forward"] / fastest(ms, DENSE), "<=", 1.5))
+        if "bf16x3 forward" in ms:
+            rows.append(row(f"{name}: bf16x3 forward / dense", ms["bf16x3 forward"] / fastest(ms, DENSE)))
+    return rows
 
 
 def measure(args: argparse.Namespace) -> dict:
     torch.set_num_threads(args.threads)
-    shapes = {name: shape for name, shape in SHAPES.items() if name[0] in args.shapes}
-    results = {}
-    for name, s in shapes.items():
-        rng = np.random.default_rng(0)
-        arrays = {
-            "input": rng.standard_normal((s.batch, s.channels, s.height, s.width)),
-            "offset": rng.standard_normal((s.batch, 18 * s.offset_groups, s.height, s.width)) * 2,
-            "weight": rng.standard_normal((s.channels, s.channels, 3, 3)) / np.sqrt(9 * s.channels),
-            "head": rng.standard_normal((s.batch, s.channels, s.height, s.width)),
-        }
-        arrays = {key: value.astype(np.float32) for key, value in arrays.items()}
-        calls = torch_calls(s, arrays)
+    theirs = load_torchvision(args.torchvision) if args.torchvision else None
+    results, rows = {}, []
+    for name, shape in SHAPES.items():
+        letter = name[0]
+        if letter not in args.shapes:
+            continue
+        arrays = shape.arrays()
+        calls = torch_calls(shape, arrays)
         if not args.without_mxnet:
-            calls |= mxnet_calls(s, arrays)
-        ms = timings(calls, args.rounds, name[0])
-        results[name] = {"median_ms": ms, "ratios": with_ratios(ms)}
+            calls |= mxnet_calls(shape, arrays)
+        if theirs:
+            calls |= torchvision_calls(theirs, shape, arrays)
+        results[name] = timings(calls, args.rounds, letter)
+        rows += ratio_rows(letter, results[name])
+        rows.append(memory_row(letter, shape, args.threads))
+    if not args.quick:
+        rows += growth_rows(args.rounds) + other_rows(args.rounds)
     return {
-        "command": " ".join(["python", *sys.argv]),
+        "command": " ".join(["python", "benchmarks/deform_conv_cpu.py", *args.given]),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
         "threads": args.threads,
         "rounds": args.rounds,
         "processor": processor(),
         "instruction_set": torch.ops.dcn.isa(),
+        "amx": torch.ops.dcn.has_amx(),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "numpy": np.__version__,
             "mxnet": None if args.without_mxnet else importlib.metadata.version("mxnet"),
+            "torchvision": sys.modules["torchvision"].__version__ if theirs else "not run: no --torchvision",
         },
         "load_average_before": args.load,
-        "results": results,
+        "median_ms": results,
+        "rows": rows,
     }
 
 
 def show(report: dict) -> bool:
-    """Prints the table; whether every target on shape A holds."""
-    table = Table("shape", "what", "measured", "target", "verdict")
-    holds = True
-    for name, result in report["results"].items():
-        for what, ms in result["median_ms"].items():
-            table.add_row(name[0], what, f"{ms:.1f} ms", "", "")
-        for what, ratio in result["ratios"].items():
-            sign, target = TARGETS.get(what, ("", 0.0)) if name.startswith("A") else ("", 0.0)
-            met = ratio <= target if sign == "<=" else ratio >= target
-            holds &= met
-            table.add_row(
-                name[0],
-                what,
-                f"{ratio:.2f}",
-                f"{sign} {target}" if sign else "",
-                ("holds" if met else "MISSED") if sign else "",
-            )
-    Console(width=110).print(table)
-    return holds
+    """Prints the table; whether every goal is met."""
+    table = Table("what", "measured", "goal", "verdict")
+    for r in report["rows"]:
+        goal = "" if r["goal"] is None else f"{r['sign']} {r['goal']:.4g}{r['unit']}"
+        verdict = {None: "", True: "holds", False: "MISSED"}[r["met"]]
+        table.add_row(r["what"], f"{r['measured']:.2f}{r['unit']}", goal, verdict)
+    console = Console(width=110)
+    console.print(table)
+    if str(report["versions"]["torchvision"]).startswith("not run"):
+        console.print("torchvision: not run (give --torchvision FOLDER)")
+    console.print(f"load average before: {report['load_average_before']:.2f}")
+    return all(r["met"] is not False for r in report["rows"])
 
 
 def main() -> int:
@@ -196,9 +190,13 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch; set OMP_NUM_THREADS to the same for MXNet")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--shapes", default="AB", help="letters of the shapes to time")
+    parser.add_argument("--quick", action="store_true", help="shapes only, without growth and other shapes")
     parser.add_argument("--without-mxnet", action="store_true")
+    parser.add_argument("--torchvision", type=Path, default=os.environ.get("DCN_TORCHVISION"), help="its folder")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     args = parser.parse_args()
+    args.given = [a for a in sys.argv[1:] if args.torchvision is None or a != str(args.torchvision)]
+    args.torchvision = Path(args.torchvision) if args.torchvision else None
     if not args.without_mxnet and os.environ.get("OMP_NUM_THREADS") != str(args.threads):
         parser.error(f"MXNet takes its threads from OMP_NUM_THREADS: set it to {args.threads}")
     args.load = os.getloadavg()[0]

@@ -73,3 +73,5 @@ BF16X3 = 1e-5
 # GPU in TF32 against float64: both factors of every product are rounded to 10 bits of mantissa (2**-11 each, of the size of
 # a term; random signs), sums are float32. Twice that.
 TF32 = 2 * 2 * 2.0**-11
+# The same on tensors of a handful of elements: the largest one may itself be what is left of larger products.
+BF16X3_FEW_ELEMENTS = 5e-5

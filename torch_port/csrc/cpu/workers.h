@@ -7,8 +7,12 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <new>
+#include <utility>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #if defined(__SSE2__)
 #include <xmmintrin.h>
@@ -16,24 +20,76 @@
 
 namespace dcn::cpu {
 
-// `count` elements on a cache line's boundary.
+// Memory on a cache line's boundary. Large blocks come from the system in huge pages where it has them: thousands of
+// page faults cost more than what is computed in them.
+class Memory {
+ public:
+  Memory() = default;
+  Memory(size_t bytes, bool zeroed) {
+#if defined(__linux__)
+    if (bytes >= LARGE) {
+      map(bytes);
+      return;
+    }
+#endif
+    data_ = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (!data_) throw std::bad_alloc();
+    if (zeroed) std::memset(data_, 0, bytes);
+  }
+  Memory(Memory&& other) noexcept { swap(other); }
+  Memory& operator=(Memory&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~Memory() {
+#if defined(__linux__)
+    if (mapped_) {
+      munmap(mapped_, mapped_bytes_);
+      return;
+    }
+#endif
+    std::free(data_);
+  }
+  void* data() const { return data_; }
+
+ private:
+  static constexpr size_t LARGE = 4 << 20, HUGE_PAGE = 2 << 20;
+
+  void swap(Memory& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(mapped_, other.mapped_);
+    std::swap(mapped_bytes_, other.mapped_bytes_);
+  }
+
+#if defined(__linux__)
+  void map(size_t bytes) {  // zeroed by the system
+    mapped_bytes_ = bytes + HUGE_PAGE;
+    mapped_ = mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped_ == MAP_FAILED) {
+      mapped_ = nullptr;
+      throw std::bad_alloc();
+    }
+    data_ = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(mapped_) + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+    madvise(data_, bytes, MADV_HUGEPAGE);  // a hint: may be refused
+  }
+#endif
+
+  void* data_ = nullptr;
+  void* mapped_ = nullptr;
+  size_t mapped_bytes_ = 0;
+};
+
+// `count` elements, zero if asked for.
 template <class T>
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(int64_t count, bool zeroed = false) {
-    const size_t bytes = (static_cast<size_t>(count > 0 ? count : 1) * sizeof(T) + 63) / 64 * 64;
-    data_.reset(static_cast<T*>(std::aligned_alloc(64, bytes)));
-    if (!data_) throw std::bad_alloc();
-    if (zeroed) std::memset(static_cast<void*>(data_.get()), 0, bytes);
-  }
-  T* data() const { return data_.get(); }
+  explicit Buffer(int64_t count, bool zeroed = false)
+      : memory_(static_cast<size_t>(count > 0 ? count : 1) * sizeof(T), zeroed) {}
+  T* data() const { return static_cast<T*>(memory_.data()); }
 
  private:
-  struct Free {
-    void operator()(T* p) const { std::free(p); }
-  };
-  std::unique_ptr<T, Free> data_;
+  Memory memory_;
 };
 
 // Denormal numbers count as zero while this lives, on the calling thread: they make every multiplication a hundred
