@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dcn_tasks.config import Config
-from dcn_tasks.task import SEGMENTATION, task_of
+from dcn_tasks.task import DETECTION, task_of
 
 PARTS = {  # in the order of the network; a parameter belongs to the first pattern that its path matches
     "normalisation": r"backbone\..*\bbn\d?\.",
@@ -87,7 +87,7 @@ def multiply_adds(network: nn.Module, cfg: Config, size: tuple[int, int]) -> int
         if getattr(module, "weight", None) is not None and module.weight.dim() in (2, 4)  # type: ignore[union-attr]
     ]
     data = torch.zeros(1, 3, *size, device="meta")
-    if task_of(cfg) is SEGMENTATION:
+    if task_of(cfg) is not DETECTION:  # one stage
         network(data)
     else:
         with given_proposals(network, cfg.TEST.RPN_POST_NMS_TOP_N):
