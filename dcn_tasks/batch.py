@@ -5,7 +5,8 @@ import numpy as np
 from dcn_tasks.config import Config
 from dcn_tasks.images import to_network_input
 from dcn_tasks.network import ALIGNED, RESNET, NetworkSpec
-from dcn_tasks.rpn_targets import assign_anchors
+from dcn_tasks.pyramid import level_sizes
+from dcn_tasks.rpn_targets import assign_anchors, assign_pyramid_anchors
 from dcn_tasks.streams import Draws
 
 
@@ -35,28 +36,29 @@ def training_batch(image: np.ndarray, gt_boxes: np.ndarray, cfg: Config, draws: 
 
     Args: image: RGB uint8 [H, W, 3]; gt_boxes: [G, 5] = (x1, y1, x2, y2, class >= 1), pixels of `image`.
     Returns: float32 data [1, 3, h, w], im_info [1, 3], gt_boxes [1, G, 5], label [1, A*H*W],
-        bbox_target and bbox_weight [1, 4A, H, W].
+        bbox_target and bbox_weight [1, 4A, H, W]; of a pyramid, label [1, sum of A*H*W], the others [1, 4A, sum of H*W].
     """
     data, im_info = to_network_input(image, cfg)
     boxes = np.array(gt_boxes, np.float32).reshape(-1, 5)
     boxes[:, :4] = scaled_boxes(boxes[:, :4], im_info[0])
     spec, train = NetworkSpec.from_config(cfg), cfg.TRAIN
-    feat_h, feat_w = feature_size(data.shape[2], data.shape[3], spec.backbone)
-    targets = assign_anchors(
-        feat_h,
-        feat_w,
-        boxes,
-        im_info[0],
-        feature_stride=spec.feature_stride,
-        scales=spec.anchor_scales,
-        ratios=spec.anchor_ratios,
-        draws=draws,
-        batch_size=train.RPN_BATCH_SIZE,
-        fg_fraction=train.RPN_FG_FRACTION,
-        positive_overlap=train.RPN_POSITIVE_OVERLAP,
-        negative_overlap=train.RPN_NEGATIVE_OVERLAP,
-        clobber_positives=train.RPN_CLOBBER_POSITIVES,
-        bbox_weights=train.RPN_BBOX_WEIGHTS,
-        class_aware=spec.family == "class_aware_rpn",
-    )
+    settings = {
+        "scales": spec.anchor_scales,
+        "ratios": spec.anchor_ratios,
+        "draws": draws,
+        "batch_size": train.RPN_BATCH_SIZE,
+        "fg_fraction": train.RPN_FG_FRACTION,
+        "positive_overlap": train.RPN_POSITIVE_OVERLAP,
+        "negative_overlap": train.RPN_NEGATIVE_OVERLAP,
+        "clobber_positives": train.RPN_CLOBBER_POSITIVES,
+        "bbox_weights": train.RPN_BBOX_WEIGHTS,
+    }
+    height, width = data.shape[2:]
+    if spec.family == "fpn":
+        sizes = level_sizes(height, width)
+        targets = assign_pyramid_anchors(sizes, boxes, im_info[0], feature_strides=spec.feature_strides, **settings)
+    else:
+        size = feature_size(height, width, spec.backbone)
+        settings["class_aware"] = spec.family == "class_aware_rpn"
+        targets = assign_anchors(*size, boxes, im_info[0], feature_stride=spec.feature_stride, **settings)
     return {"data": data, "im_info": im_info, "gt_boxes": boxes[None], **targets}

@@ -28,6 +28,7 @@ class SymbolFile:
 
 
 RES5 = (0, 0, 3)
+PYRAMID_STRIDES = (4, 8, 16, 32, 64)  # of P2 to P6
 SYMBOLS = {  # by `symbol`; the family is what both frameworks, the rules and the calibration dispatch on
     "resnet_v1_101_rfcn": SymbolFile("rfcn"),
     "resnet_v1_101_rfcn_dcn": SymbolFile("rfcn", RES5, True),
@@ -69,12 +70,20 @@ class NetworkSpec:
     class_agnostic: bool
     anchor_scales: tuple[float, ...]
     anchor_ratios: tuple[float, ...]
-    feature_stride: int
+    feature_stride: int | tuple[int, ...]  # of a pyramid: one per level
     res5_dilation: int = 2  # of res5's 3x3 convolutions
     offset_dilation: int | None = None  # of the offset convolutions; None: as the convolution they serve
     backbone: str = RESNET
     modulated_conv: bool = False  # deformable convolutions have masks too (DCNv2)
     modulated_roi_pooling: bool = False  # so has deformable RoI pooling; Faster R-CNN's
+    level_side: int = 224  # image pixels; RoIs with sides of this are pooled from P4 of a pyramid
+
+    @property
+    def feature_strides(self) -> tuple[int, ...]:
+        """Image pixels per cell of every map that is proposed from; of a pyramid those of its levels, if there is one only."""
+        if self.family == "fpn" and isinstance(self.feature_stride, int):
+            return PYRAMID_STRIDES
+        return (self.feature_stride,) if isinstance(self.feature_stride, int) else tuple(self.feature_stride)
 
     @property
     def num_anchors(self) -> int:
@@ -143,8 +152,10 @@ class NetworkSpec:
             backbone=network.BACKBONE,
             modulated_conv=network.MODULATED_CONV,
             modulated_roi_pooling=network.MODULATED_ROI_POOLING,
+            level_side=network.FPN_LEVEL_SIDE,
         )
         spec.check_backbone()
+        spec.check_strides()
         if len(spec.units) != 4 or min(spec.units) < 1:
             raise InputError(f"config: network.UNITS: expected four counts of at least 1, got {list(spec.units)}")
         if spec.num_anchors != network.NUM_ANCHORS:
@@ -194,6 +205,15 @@ class NetworkSpec:
             raise InputError(
                 f"config: network.RPN_WIDTH: expected at least 1 channel, got {self.rpn_width}: 0, no hidden convolution, is "
                 "for the class-aware RPN"
+            )
+
+    def check_strides(self) -> None:
+        """Raises: InputError unless there is one stride, or one per level of a pyramid."""
+        wanted = 5 if self.family == "fpn" else 1
+        if len(self.feature_strides) != wanted:
+            raise InputError(
+                f"config: network.RPN_FEAT_STRIDE: expected {'one per level, 5' if wanted == 5 else 'one'}, got "
+                f"{list(self.feature_strides)}"
             )
 
     def last_units(self, stage: int, count: int) -> list[str]:

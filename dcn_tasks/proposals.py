@@ -45,14 +45,37 @@ def propose(
         draws: the repetitions come from its site "proposal.padding".
     Raises: ValueError when no box is large enough.
     """
+    return propose_from_pyramid(
+        [fg_scores], [bbox_deltas], im_info, feature_strides=[feature_stride], scales=scales, ratios=ratios,
+        pre_nms_top_n=pre_nms_top_n, post_nms_top_n=post_nms_top_n, nms_thresh=nms_thresh, min_size=min_size, draws=draws,
+    )  # fmt: skip
+
+
+def propose_from_pyramid(
+    fg_scores: Sequence[np.ndarray],
+    bbox_deltas: Sequence[np.ndarray],
+    im_info: Sequence[float],
+    *,
+    feature_strides: Sequence[int],
+    scales: Sequence[float],
+    ratios: Sequence[float],
+    pre_nms_top_n: int,
+    post_nms_top_n: int,
+    nms_thresh: float,
+    min_size: float,
+    draws: Draws,
+) -> Proposals:
+    """As `propose`, the boxes of all levels competing with each other; of equal scores the finer level's come first.
+
+    Args: fg_scores, bbox_deltas: of every level, in the order of feature_strides; the others as in `propose`.
+    Source: the original's `fpn/operator_py/pyramid_proposal.py`.
+    """
     height, width, scale = (float(v) for v in im_info[:3])
-    rows = min(int(height / feature_stride), fg_scores.shape[1])
-    columns = min(int(width / feature_stride), fg_scores.shape[2])
-    base = base_anchors(feature_stride, ratios, scales)
-    anchors = grid_anchors(base, rows, columns, feature_stride)
-    scores = fg_scores[:, :rows, :columns].transpose(1, 2, 0).reshape(-1)
-    deltas = bbox_deltas[:, :rows, :columns].transpose(1, 2, 0).reshape(-1, 4)
-    boxes = clip_boxes(decode_boxes(anchors, deltas), height, width)
+    levels = zip(fg_scores, bbox_deltas, feature_strides, strict=True)
+    found = [
+        level_boxes(*maps, base_anchors(stride, ratios, scales), stride, (height, width)) for *maps, stride in levels
+    ]
+    boxes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
 
     large = (boxes[:, 2:] - boxes[:, :2] + 1 >= min_size * scale).all(1)
     boxes, scores = boxes[large], scores[large]
@@ -69,3 +92,16 @@ def propose(
     rois = np.zeros((post_nms_top_n, 5), np.float32)
     rois[:, 1:] = boxes[keep]
     return Proposals(rois, scores[keep].astype(np.float32)[:, None], num_valid)
+
+
+def level_boxes(
+    fg_scores: np.ndarray, bbox_deltas: np.ndarray, base: np.ndarray, stride: int, size: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """[N, 4] anchors of one level moved by their deltas and clipped into an image of size (height, width); [N] scores."""
+    height, width = size
+    rows = min(int(height / stride), fg_scores.shape[1])
+    columns = min(int(width / stride), fg_scores.shape[2])
+    anchors = grid_anchors(base, rows, columns, stride)
+    scores = fg_scores[:, :rows, :columns].transpose(1, 2, 0).reshape(-1)
+    deltas = bbox_deltas[:, :rows, :columns].transpose(1, 2, 0).reshape(-1, 4)
+    return clip_boxes(decode_boxes(anchors, deltas), height, width), scores

@@ -1,6 +1,7 @@
 """Labels and regression targets of the anchors (original `lib/rpn/rpn.py`, assign_anchor)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -38,8 +39,58 @@ def assign_anchors(
         draws: sites "anchors.fg" and "anchors.bg" choose which surplus anchors are disabled.
     Returns: float32 label [1, A*H*W] (1, 0, -1 = ignored; anchor-major), bbox_target and bbox_weight [1, 4A, H, W].
     """
-    base = base_anchors(feature_stride, ratios, scales)
-    anchors = grid_anchors(base, feat_h, feat_w, feature_stride)
+    (label, target, weight) = pyramid_targets(
+        [(feat_h, feat_w)], gt_boxes, im_info, feature_strides=[feature_stride], scales=scales, ratios=ratios, draws=draws,
+        allowed_border=allowed_border, batch_size=batch_size, fg_fraction=fg_fraction, positive_overlap=positive_overlap,
+        negative_overlap=negative_overlap, clobber_positives=clobber_positives, bbox_weights=bbox_weights,
+        class_aware=class_aware,
+    )[0]  # fmt: skip
+    return {"label": label.reshape(1, -1), "bbox_target": target[None], "bbox_weight": weight[None]}
+
+
+def assign_pyramid_anchors(
+    sizes: Sequence[tuple[int, int]], gt_boxes: np.ndarray, im_info: Sequence[float], **settings: Any
+) -> dict[str, np.ndarray]:
+    """As `assign_anchors`, over the anchors of all levels together; those that leave the image are used too.
+
+    Args: sizes: rows and columns of every level. settings: of pyramid_targets.
+    Returns: float32 label [1, sum of A*H*W], level after level, anchor-major in each; bbox_target and bbox_weight
+        [1, 4A, sum of H*W].
+    Source: `lib/rpn/rpn.py`, assign_pyramid_anchor with an infinite allowed border.
+    """
+    levels = pyramid_targets(sizes, gt_boxes, im_info, allowed_border=np.inf, **settings)
+    label, target, weight = zip(*levels, strict=True)
+    return {
+        "label": np.concatenate([each.reshape(-1) for each in label])[None],
+        "bbox_target": np.concatenate([each.reshape(len(each), -1) for each in target], axis=1)[None],
+        "bbox_weight": np.concatenate([each.reshape(len(each), -1) for each in weight], axis=1)[None],
+    }
+
+
+def pyramid_targets(
+    sizes: Sequence[tuple[int, int]],
+    gt_boxes: np.ndarray,
+    im_info: Sequence[float],
+    *,
+    feature_strides: Sequence[int],
+    scales: Sequence[float],
+    ratios: Sequence[float],
+    draws: Draws,
+    allowed_border: float,
+    batch_size: int,
+    fg_fraction: float,
+    positive_overlap: float,
+    negative_overlap: float,
+    clobber_positives: bool,
+    bbox_weights: Sequence[float],
+    class_aware: bool = False,
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Of every level label [A, H, W], target and weight [4A, H, W]; arguments as in `assign_anchors`."""
+    bases = [base_anchors(stride, ratios, scales) for stride in feature_strides]
+    grids = [
+        grid_anchors(base, *size, stride) for base, size, stride in zip(bases, sizes, feature_strides, strict=True)
+    ]
+    anchors = np.concatenate(grids)
     height, width = float(im_info[0]), float(im_info[1])
     inside = np.flatnonzero(
         (anchors[:, 0] >= -allowed_border)
@@ -69,11 +120,13 @@ def assign_anchors(
     if class_aware and positive.any():
         labels[positive] = gt_boxes[nearest[positive], 4]
     weights = np.where(positive[:, None], np.asarray(bbox_weights, np.float32), np.float32(0))
-    return {
-        "label": to_map(labels, inside, (feat_h, feat_w, len(base)), fill=-1).reshape(1, -1),
-        "bbox_target": to_map(targets, inside, (feat_h, feat_w, len(base)), fill=0)[None],
-        "bbox_weight": to_map(weights, inside, (feat_h, feat_w, len(base)), fill=0)[None],
-    }
+    maps = [
+        scattered(values, inside, len(anchors), fill) for values, fill in ((labels, -1), (targets, 0), (weights, 0))
+    ]
+    ends = np.cumsum([len(grid) for grid in grids])[:-1]
+    parts = zip(*(np.split(values, ends) for values in maps), strict=True)
+    grid_shapes = [(*size, len(base)) for size, base in zip(sizes, bases, strict=True)]
+    return [tuple(to_map(values, shape) for values in level) for level, shape in zip(parts, grid_shapes, strict=True)]
 
 
 def disable_surplus(labels: np.ndarray, kind: int, limit: int, draws: Draws, site: str) -> None:
@@ -83,10 +136,14 @@ def disable_surplus(labels: np.ndarray, kind: int, limit: int, draws: Draws, sit
         labels[draws.choice(site, members, size=len(members) - limit, replace=False)] = -1
 
 
-def to_map(values: np.ndarray, inside: np.ndarray, grid: tuple[int, int, int], *, fill: float) -> np.ndarray:
-    """Values of the anchors inside, [n] or [n, 4], as [A, H, W] or [4A, H, W] over all anchors of grid (H, W, A)."""
+def scattered(values: np.ndarray, inside: np.ndarray, count: int, fill: float) -> np.ndarray:
+    """Values of the anchors inside, [n] or [n, 4], as [count, 1] or [count, 4] of all anchors."""
+    full = np.full((count, 1 if values.ndim == 1 else values.shape[1]), fill, np.float32)
+    full[inside] = values.reshape(len(inside), -1)
+    return full
+
+
+def to_map(values: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
+    """[H*W*A, width] values of a level's anchors as [A*width, H, W]; grid: (H, W, A)."""
     feat_h, feat_w, num_anchors = grid
-    width = 1 if values.ndim == 1 else values.shape[1]
-    full = np.full((feat_h * feat_w * num_anchors, width), fill, np.float32)
-    full[inside] = values.reshape(-1, width)
-    return full.reshape(feat_h, feat_w, num_anchors * width).transpose(2, 0, 1)
+    return values.reshape(feat_h, feat_w, num_anchors * values.shape[1]).transpose(2, 0, 1)

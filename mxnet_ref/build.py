@@ -17,6 +17,9 @@ from mxnet_ref.heads import (
     class_aware_rpn_train,
     deeplab_test,
     deeplab_train,
+    fpn_head,
+    pyramid_rpn_test,
+    pyramid_rpn_train,
     rcnn_head,
     rfcn_head,
     rois_test,
@@ -25,6 +28,7 @@ from mxnet_ref.heads import (
     rpn_train,
 )
 from mxnet_ref.heads.rois import Head
+from mxnet_ref.neck import pyramid
 from mxnet_ref.trace import Names, NetworkSymbol
 
 OFFSET_OUTPUTS = {  # what the original's demos draw
@@ -73,6 +77,17 @@ def two_stage(
     return rois_test(rpn, head(backbone.res5, spec), spec, cfg, dtype)
 
 
+def fpn(spec: NetworkSpec, cfg: Config, is_train: bool, dtype: str) -> mx.sym.Symbol:
+    """RPN and head on a pyramid."""
+    data, im_info = mx.sym.Variable("data"), mx.sym.Variable("im_info")
+    maps = pyramid(resnet(data, spec), spec)
+    head = fpn_head(maps, spec, dtype)
+    if is_train:
+        rpn = pyramid_rpn_train(maps, im_info, spec, cfg, dtype)
+        return rois_train(rpn, mx.sym.Variable("gt_boxes"), head, spec, cfg)
+    return rois_test(pyramid_rpn_test(maps, im_info, spec, cfg, dtype), head, spec, cfg, dtype)
+
+
 def deeplab(spec: NetworkSpec, cfg: Config, is_train: bool, dtype: str) -> mx.sym.Symbol:
     data = mx.sym.Variable("data")
     if is_train:
@@ -90,6 +105,7 @@ FAMILIES = {
     "rfcn": partial(two_stage, head=rfcn_head),
     "rcnn": partial(two_stage, head=rcnn_head),
     "class_aware_rpn": class_aware_rpn,
+    "fpn": fpn,
     "deeplab": deeplab,
 }
 

@@ -4,7 +4,7 @@ With plain random weights and the identity as normalisation, activations reach 1
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import mxnet as mx
@@ -13,15 +13,18 @@ import numpy as np
 from dcn_tasks.config import Config, load_config
 from dcn_tasks.images import to_network_input
 from dcn_tasks.network import NetworkSpec
-from dcn_tasks.proposals import Proposals, propose
+from dcn_tasks.proposals import Proposals, propose_from_pyramid
+from dcn_tasks.pyramid import levels_of, size_in_levels
 from dcn_tasks.segmentation import label_map
 from dcn_tasks.streams import Draws
 from mxnet_ref.build import build_symbol
 from mxnet_ref.checkpoint import detection_weights, with_test_copies
 from mxnet_ref.detect import Detector
 from mxnet_ref.executor import Arrays, outputs_of
+from mxnet_ref.heads.fpn import LEVELS as POOLED_LEVELS
 from mxnet_ref.heads.layout import LAYOUTS
 from mxnet_ref.init import init_params, normal
+from mxnet_ref.neck import Pyramid
 
 LOGIT_STD = 2.0  # class scores of the RPN and of the RoIs
 DELTA_STD = 0.2  # box regression of the RPN
@@ -32,6 +35,7 @@ BACKGROUND_LEAD = 5.0  # of anchors, over each object class: e**5 is about 20 ob
 FULL_WIDTH = 64  # BASE_WIDTH from which enough detections are expected
 BRANCH_SCALE = (0.05, 0.15)  # of a residual branch beside its shortcut: larger ones amplify rounding from unit to unit
 SPREADS = 1 + np.arange(-16, 17) / 1024  # of the RPN's outputs that are tried, over the wanted one
+LEVELS = Pyramid._fields  # of a pyramid
 CLEAR_GAP = 3 * 2.0**-24  # between two scores below 1: a rounding apart is a tie
 
 
@@ -106,13 +110,21 @@ def calibrate_backbone(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) ->
 
 def calibrate_heads(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> None:
     """Scores, deltas and part offsets to sane spreads, in place, from the features on."""
-    symbol = build_symbol(cfg, False)
-    scale_outputs(symbol, {"conv_new_1": 1.0, "rpn_conv_3x3": 1.0}, arg, aux, inputs)
-    scale_outputs(symbol, {"rpn_cls_score": LOGIT_STD, "rpn_bbox_pred": DELTA_STD}, arg, aux, inputs)
+    symbol, spec = build_symbol(cfg, False), NetworkSpec.from_config(cfg)
+    pyramid = spec.family == "fpn"
+    if pyramid:
+        scale_outputs(symbol, {f"fpn_{level}_1x1": 1.0 for level in POOLED_LEVELS}, arg, aux, inputs)
+        scale_outputs(symbol, {f"fpn_{level}": 1.0 for level in LEVELS}, arg, aux, inputs)
+    else:
+        scale_outputs(symbol, {"conv_new_1": 1.0}, arg, aux, inputs)
+    conv = "rpn_conv" if pyramid else "rpn_conv_3x3"
+    for layer, std in {conv: 1.0, "rpn_cls_score": LOGIT_STD, "rpn_bbox_pred": DELTA_STD}.items():
+        scale_shared(symbol, [f"{layer}{level}" for level in rpn_levels(spec)], layer, std, arg, aux, inputs)
     settle_proposals(cfg, arg, aux, inputs)
-    spec = NetworkSpec.from_config(cfg)
     layout = LAYOUTS[spec.family]
-    if spec.deform_roi_pooling:
+    if spec.deform_roi_pooling and pyramid:
+        scale_part_offsets(symbol, spec, arg, aux, inputs)
+    elif spec.deform_roi_pooling:
         layers = dict(layout.part_offsets)
         if spec.modulated_roi_pooling:
             for layer in ("fc_deform_1", "fc_deform_2"):
@@ -170,6 +182,23 @@ def calibrate_label_scores(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays
         raise RuntimeError(f"calibrated_init: {winning} class wins on this image: choose another seed or image")
 
 
+def scale_shared(
+    symbol: mx.sym.Symbol, names: Sequence[str], layer: str, std: float, arg: Arrays, aux: Arrays, inputs: Arrays
+) -> None:
+    """Scale the one weight behind several outputs so that all of them together get the wanted std, in place."""
+    found = outputs_of(symbol, names, arg, aux, inputs)
+    arg[f"{layer}_weight"] *= np.float32(std / np.concatenate([value.ravel() for value in found.values()]).std())
+
+
+def scale_part_offsets(symbol: mx.sym.Symbol, spec: NetworkSpec, arg: Arrays, aux: Arrays, inputs: Arrays) -> None:
+    """Part offsets of every level of a pyramid by its own RoIs, of a level without RoIs like all others together, in place."""
+    rois, offsets = outputs_of(symbol, ["rois", "fpn_roi_pooling_offset"], arg, aux, inputs).values()
+    level_of_roi = levels_of(rois, len(POOLED_LEVELS), spec.level_side)
+    for index, level in enumerate(POOLED_LEVELS):
+        own = offsets[level_of_roi == index]
+        arg[f"offset_{level}_weight"] *= np.float32(PART_OFFSET_STD / (own if len(own) else offsets).std())
+
+
 def scale_outputs(
     symbol: mx.sym.Symbol,
     wanted: Mapping[str, float],
@@ -202,34 +231,54 @@ def check_detections(
         )
 
 
+def rpn_levels(spec: NetworkSpec) -> list[str]:
+    """What the RPN's node names end in, level by level."""
+    return [f"_{level}" for level in LEVELS] if spec.family == "fpn" else [""]
+
+
 def settle_proposals(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> None:
-    """Scales the RPN's outputs by up to 2 %, to where no proposals tie and RoI sides are farthest from half pixels."""
-    logits, deltas = outputs_of(build_symbol(cfg, False), ["rpn_cls_score", "rpn_bbox_pred"], arg, aux, inputs).values()
-    background, foreground = np.split(logits[0].astype(np.float64), 2)
+    """Scales the RPN's outputs by up to 2 %, to where no proposals tie and RoI sides are farthest from being rounded otherwise."""
     spec = NetworkSpec.from_config(cfg)
-    rounds_cells = spec.family == "rcnn" and not spec.deform_roi_pooling  # ROIPooling; the others round image pixels
-    scale = 1 / spec.feature_stride if rounds_cells else 1.0
+    levels = rpn_levels(spec)
+    names = [f"{layer}{level}" for layer in ("rpn_cls_score", "rpn_bbox_pred") for level in levels]
+    found = list(outputs_of(build_symbol(cfg, False), names, arg, aux, inputs).values())
+    pairs = [np.split(logits[0].astype(np.float64), 2) for logits in found[: len(levels)]]
+    deltas = [each[0] for each in found[len(levels) :]]
     margins = {}
     for spread in SPREADS:
-        scores = 1 / (1 + np.exp(spread * (background - foreground)))
-        found = proposals(cfg, scores.astype(np.float32), spread * deltas[0], inputs["im_info"][0])
-        gap = np.diff(np.sort(found.scores[: found.num_valid, 0])).min(initial=1)
-        margins[spread] = (min(gap, CLEAR_GAP), half_pixel_distance(scale * found.rois[:, 1:]) / scale)
+        scores = [(1 / (1 + np.exp(spread * (back - front)))).astype(np.float32) for back, front in pairs]
+        kept = proposals(cfg, scores, [spread * each for each in deltas], inputs["im_info"][0])
+        gap = np.diff(np.sort(kept.scores[: kept.num_valid, 0])).min(initial=1)
+        margins[spread] = (min(gap, CLEAR_GAP), rounding_distance(spec, kept.rois))
     spread = max(margins, key=margins.__getitem__)
     for name in ("rpn_cls_score_weight", "rpn_bbox_pred_weight"):
         arg[name] *= np.float32(spread)
 
 
-def half_pixel_distance(boxes: np.ndarray) -> float:
-    """Smallest distance of a coordinate from k + 1/2, in its unit."""
-    return float(np.abs(boxes - np.floor(boxes) - 0.5).min())
+def rounding_distance(spec: NetworkSpec, rois: np.ndarray) -> float:
+    """How far the sides of RoIs [R, 5] are at least from where the head's pooling takes others, in image pixels.
+
+    ROIPooling rounds cells of the map, the others image pixels; a pyramid's RoIs may also fall into another level.
+    """
+    strides, distance = np.asarray(spec.feature_strides), np.inf
+    level = np.zeros(len(rois), np.intp)
+    if spec.family == "fpn":
+        level = levels_of(rois, len(POOLED_LEVELS), spec.level_side)
+        size = size_in_levels(rois, spec.level_side)
+        distance = float(np.abs(size - np.round(size)).min()) * spec.level_side
+    rounds_cells = spec.family in ("rcnn", "fpn") and not spec.deform_roi_pooling
+    unit = strides[level][:, None] if rounds_cells else 1.0
+    sides = rois[:, 1:] / unit
+    return min(distance, float((np.abs(sides - np.floor(sides) - 0.5) * unit).min()))
 
 
-def proposals(cfg: Config, fg_scores: np.ndarray, bbox_deltas: np.ndarray, im_info: np.ndarray) -> Proposals:
-    """Test-time proposals of a network's RPN. Args: fg_scores [A, H, W]; bbox_deltas [4A, H, W]."""
+def proposals(
+    cfg: Config, fg_scores: Sequence[np.ndarray], bbox_deltas: Sequence[np.ndarray], im_info: np.ndarray
+) -> Proposals:
+    """Test-time proposals of a network's RPN. Args: of every level, fg_scores [A, H, W] and bbox_deltas [4A, H, W]."""
     spec, test = NetworkSpec.from_config(cfg), cfg.TEST
-    return propose(
-        fg_scores, bbox_deltas, im_info, feature_stride=spec.feature_stride,
+    return propose_from_pyramid(
+        fg_scores, bbox_deltas, im_info, feature_strides=spec.feature_strides,
         scales=spec.anchor_scales, ratios=spec.anchor_ratios, pre_nms_top_n=test.RPN_PRE_NMS_TOP_N,
         post_nms_top_n=test.RPN_POST_NMS_TOP_N, nms_thresh=test.RPN_NMS_THRESH, min_size=test.RPN_MIN_SIZE, draws=Draws(0),
     )  # fmt: skip
@@ -237,10 +286,13 @@ def proposals(cfg: Config, fg_scores: np.ndarray, bbox_deltas: np.ndarray, im_in
 
 def check_proposals(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays) -> None:
     """Raises: RuntimeError when two proposals have the same score: their order would be luck."""
-    names = ["rpn_cls_prob_reshape", "rpn_bbox_pred"]
-    prob, deltas = outputs_of(build_symbol(cfg, False), names, arg, aux, inputs).values()
-    found = proposals(cfg, prob[0, len(prob[0]) // 2 :], deltas[0], inputs["im_info"][0])
-    scores = found.scores[: found.num_valid, 0]
+    spec = NetworkSpec.from_config(cfg)
+    prob = "rpn_cls_prob_t" if spec.family == "fpn" else "rpn_cls_prob_reshape"
+    names = [f"{name}{level}" for name in (prob, "rpn_bbox_pred") for level in rpn_levels(spec)]
+    found = [value[0] for value in outputs_of(build_symbol(cfg, False), names, arg, aux, inputs).values()]
+    foreground = [each[len(each) // 2 :] for each in found[: len(found) // 2]]
+    kept = proposals(cfg, foreground, found[len(found) // 2 :], inputs["im_info"][0])
+    scores = kept.scores[: kept.num_valid, 0]
     if repeated := len(scores) - len(np.unique(scores)):
         raise RuntimeError(
             f"calibrated_init: {repeated} of {len(scores)} proposals repeat another's score: choose another seed"

@@ -14,7 +14,7 @@ from mxnet_ref.checkpoint import checkpoint_path, load_checkpoint
 from mxnet_ref.executor import Arrays, parameter_shapes
 
 HEAD_PREFIXES = (
-    *("rpn_", "conv_new_", "rfcn_", "fc_new_", "fc_deform_", "cls_score_", "bbox_pred_"),  # detection
+    *("rpn_", "conv_new_", "rfcn_", "fc_new_", "fc_deform_", "cls_score_", "bbox_pred_", "fpn_"),  # detection
     *("fc6_", "score_", "upsampling_"),  # DeepLab
 )
 OFFSET_PIECES = (

@@ -27,12 +27,28 @@ INPUT_NAMES = {
     "ROIPooling": ("data", "rois"),
     "Proposal": ("cls_prob", "bbox_pred", "im_info"),
 }
+STRIDES, LEVELS = (64, 32, 16, 8, 4), (2, 3, 4, 5)
 # Nodes whose explicit inputs the original's files name in another order than the operator takes them.
-WRITTEN_ORDER = {"fc6": ("data", "bias", "weight"), "score": ("data", "bias", "weight")}
+WRITTEN_ORDER = {
+    "fc6": ("data", "bias", "weight"),
+    "score": ("data", "bias", "weight"),
+    "rois": (*(f"rpn_cls_prob_stride{s}" for s in STRIDES), *(f"rpn_bbox_pred_stride{s}" for s in STRIDES), "im_info"),
+}
 CUSTOM_INPUT_NAMES = {
     "proposal": ("cls_prob", "bbox_pred", "im_info"),
     "proposal_target": ("rois", "gt_boxes"),
     "anchor_candidates": ("cls_prob", "bbox_pred"),
+    "pyramid_proposal": (
+        *(f"rpn_cls_prob_stride{s}" for s in STRIDES[::-1]),
+        *(f"rpn_bbox_pred_stride{s}" for s in STRIDES[::-1]),
+        "im_info",
+    ),
+    "fpn_roi_pooling": (*(f"data_p{k}" for k in LEVELS), "rois"),
+    "fpn_roi_pooling deformable": (
+        *(f"data_p{k}" for k in LEVELS),
+        *(f"offset_{part}_p{k}" for k in LEVELS for part in ("weight", "bias")),
+        "rois",
+    ),
     "BoxAnnotatorOHEM": ("cls_score", "bbox_pred", "labels", "bbox_targets", "bbox_weights"),
 }
 OPERATOR_ALIASES = {"elemwise_sub": "_sub", "elemwise_mul": "_mul", "elemwise_add": "_plus", "add_n": "ElementWiseSum"}
@@ -91,7 +107,8 @@ def in_order_of_making(operators: list[dict], symbol: mx.sym.Symbol) -> list[dic
 def line(node: dict, nodes: list[dict], with_several_outputs: set[int]) -> str:
     attrs = node.get("attrs", {})
     op = operator_name(node["op"])
-    names = CUSTOM_INPUT_NAMES.get(attrs.get("op_type", ""), ()) if op == "Custom" else INPUT_NAMES.get(op, ())
+    kind = attrs.get("op_type", "") + (" deformable" if attrs.get("with_deformable") == "True" else "")
+    names = CUSTOM_INPUT_NAMES.get(kind, ()) if op == "Custom" else INPUT_NAMES.get(op, ())
     shown: list[tuple[str | None, str]] = []
     for index, (source, output, *_) in enumerate(node["inputs"]):
         argument = names[index] if index < len(names) else None
@@ -102,7 +119,8 @@ def line(node: dict, nodes: list[dict], with_several_outputs: set[int]) -> str:
             text += f"[{output}]"
         shown.append((argument, text))
     order = WRITTEN_ORDER.get(node["name"], ())
-    shown.sort(key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order))
+    if all(argument in order for argument, _ in shown):
+        shown.sort(key=lambda pair: order.index(pair[0]))
     inputs = ", ".join(f"{argument}={text}" if argument else text for argument, text in shown)
     listed = sorted((key.strip("_") if key.startswith("__") else key, value) for key, value in attrs.items())
     written = ", ".join(f"{key}={value}" for key, value in listed if key not in LEFT_OUT)

@@ -61,7 +61,7 @@ class Witness:
         args = {name: self.array(values[name]) for name in names}
         grads = {name: mx.nd.zeros_like(args[name]) for name in names if grad and name in self.arg}
         executor = bound(
-            self.symbol,
+            self.symbol if grad else self.with_every_output(),
             args,
             grads,
             {name: self.array(self.aux[name]) for name in self.symbol.list_auxiliary_states()},
@@ -80,6 +80,12 @@ class Witness:
         mx.nd.waitall()
         raise_failure()
         return {name: gradient.asnumpy() for name, gradient in grads.items()}
+
+    def with_every_output(self) -> mx.sym.Symbol:
+        """The graph with those outputs of its nodes as outputs that no node reads: MXNet does not compute them otherwise."""
+        several = {node.name for node in self.nodes.values() if len(node.outputs) > 1}
+        unread = [each for each in self.symbol.get_internals() if each.name in several]
+        return mx.sym.Group([*self.symbol, *unread])
 
     def run(
         self,

@@ -75,3 +75,8 @@ BF16X3 = 1e-5
 TF32 = 2 * 2 * 2.0**-11
 # The same on tensors of a handful of elements: the largest one may itself be what is left of larger products.
 BF16X3_FEW_ELEMENTS = 5e-5
+
+# Central differences with steps of 1e-6 of a piecewise smooth function in float64: the step's own error and rounding over it.
+CENTRAL_DIFFERENCE = 1e-4
+# Float32 sums of a few dozen products of numbers around 1 in another order.
+SAME_SUM_FLOAT32 = 1e-5

@@ -4,7 +4,7 @@ from weights_convert.arrays import Params, Sparse
 from weights_convert.convert import Converted, configs_that_fit, convert_params, to_mxnet, to_torch
 from weights_convert.graph import Graph, Node, load_symbol
 from weights_convert.load import load_params
-from weights_convert.rules import RULES_VERSION, RuleSet, node_map, nodes_without_counterpart, rules_for
+from weights_convert.rules import RULES_VERSION, RuleSet, node_map, nodes_without_counterpart, rules_for, tensor_paths
 from weights_convert.save import save_params
 from weights_convert.weights_file import WeightsFile, load_weights, save_weights
 
@@ -27,6 +27,7 @@ __all__ = [
     "rules_for",
     "save_params",
     "save_weights",
+    "tensor_paths",
     "to_mxnet",
     "to_torch",
 ]

@@ -34,7 +34,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "config", metavar="CONFIG", help="YAML path or a name under configs/ without suffix; `all`: every R-FCN one"
+        "config",
+        metavar="CONFIG",
+        help="YAML path or a name under configs/ without suffix; `all`: every one of the original and of ours",
     )
     parser.add_argument("--grad", action="store_true", help="gradients too (the training graph)")
     parser.add_argument("--steps", type=int, metavar="N", help="compare N training steps instead")
@@ -75,7 +77,7 @@ def names_of(config: str) -> list[str]:
         return [config]
     from dcn_tasks.config import config_names
 
-    return [name for name in config_names() if name.startswith(("rfcn/", "demo/"))]
+    return [name for name in config_names() if name.startswith(("rfcn/", "faster_rcnn/", "fpn/", "deeplab/", "demo/"))]
 
 
 def run_one(name: str, args: argparse.Namespace) -> int:

@@ -20,14 +20,15 @@ from dcn_suite.parity.judge import Judgement, judge_function, judge_rounding
 from dcn_suite.parity.port import Port
 from dcn_suite.parity.reference import Reference
 from dcn_suite.parity.rows import Row, judged_row, reported_row
-from dcn_suite.parity.segments import WITHOUT_CPU_BACKWARD, Segment
+from dcn_suite.parity.segments import SELECTORS, WITHOUT_CPU_BACKWARD, Segment
 
 CHECK = "chained"
 KINDS = {
     "Activation": "ReLU masks",
     "Pooling": "pooled pixels",
     "ROIPooling": "pooled pixels of RoIs",
-    "Custom": "RoIs, samples and hard RoIs",
+    **dict.fromkeys(SELECTORS, "RoIs, samples and hard RoIs"),
+    "fpn_roi_pooling": "pixels and sampling cells of a pyramid's RoIs",
     "_contrib_DeformableConvolution": "sampling cells of deformable convolutions",
     "_contrib_ModulatedDeformableConvolution": "sampling cells of deformable convolutions",
     "_contrib_DeformablePSROIPooling": "sampling cells of deformable RoI poolings",
@@ -75,7 +76,7 @@ def chained_rows(
 
     Args: scratch: folder for PyTorch's float32 activations. step: told what is being done.
     """
-    compared = [segment for segment in segments if segment.op != "Custom"]  # the others are decisions, replayed
+    compared = [segment for segment in segments if not segment.selects]  # the others are decisions, replayed
     outputs = {key: segment for segment in compared for key in segment.outputs}
     parameters = {name: segment for segment in compared for name in segment.parameters} if grad else {}
     judgements = {key: Judgement() for key in [*outputs, *parameters]}
@@ -134,10 +135,13 @@ def loop_rows(segments: Sequence[Segment]) -> list[Row]:
 
 def decision_rows(segments: Sequence[Segment], report) -> list[Row]:
     """How often PyTorch's float32 run would have decided otherwise than MXNet's, given the same past."""
-    kinds = {segment.module: KINDS.get(segment.op) for segment in segments}
+    kinds = {segment.module: KINDS.get(segment.kind) for segment in segments}
     counts: dict[str, list[int]] = {}
     for name, differing, total in report.rows():
-        count = counts.setdefault(kinds.get(name.partition(":")[0]) or name, [0, 0])
+        path = name.partition(":")[0]
+        while path and path not in kinds:  # a part of a module that is one node in MXNet
+            path = path.rpartition(".")[0]
+        count = counts.setdefault(kinds.get(path) or name, [0, 0])
         count[0] += differing
         count[1] += total
     return [

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from dcn_suite.parity.kinks import DEFORMABLE_CONVOLUTIONS, exact_offset, numbers
+from dcn_suite.parity.pyramid_pool import PyramidPool
 from dcn_suite.parity.segments import Segment
 from torch_port.layers import RoIPool
 
@@ -40,16 +41,30 @@ def decisions_of(
             decisions[f"{path}:{offsets}"] = exact_offset(segment, offset) if exact else offset
         elif segment.op == "_contrib_DeformablePSROIPooling" and len(segment.inputs) == 3:
             decisions[f"{path}:{offsets}"] = load(segment.inputs[2])
-        elif segment.op == "Custom":
-            kind = segment.attrs["op_type"]
-            parts = {"proposal_target": SAMPLES, "BoxAnnotatorOHEM": HARD}.get(kind)
-            if kind == "anchor_candidates":
+        elif segment.kind == "fpn_roi_pooling":
+            decisions |= pyramid_decisions(segment, load, offsets)
+        elif segment.selects:
+            if segment.kind == "anchor_candidates":
                 continue  # which anchors are handed out: no later layer sees it
+            parts = {"proposal_target": SAMPLES, "BoxAnnotatorOHEM": HARD}.get(segment.kind)
             if parts is None:
                 decisions[path] = load(segment.outputs[0])
             else:
                 decisions |= {f"{path}:{part}": load(key) for part, key in zip(parts, segment.outputs, strict=False)}
     return decisions
+
+
+def pyramid_decisions(segment: Segment, load: Load, offsets: str) -> dict[str, np.ndarray]:
+    """Of fpn_roi_pooling, level by level: the offsets of its parts, or the cells it takes."""
+    pool, rois = PyramidPool.of(segment), load(segment.inputs[-1])
+    found = {}
+    for index, rows in pool.rows(rois).items():
+        path = f"{segment.module}.p{2 + index}.pool"
+        if pool.deformable:
+            found[f"{path}:{offsets}"] = load(segment.outputs[1])[rows]
+        else:
+            found[path] = taken_cells(load(segment.inputs[index]), rois[rows], pool.at_level(segment, index))
+    return found
 
 
 def taken_cells(data: np.ndarray, rois: np.ndarray, segment: Segment) -> np.ndarray:

@@ -18,12 +18,12 @@ from dcn_suite.parity.segments import Segment
 from dcn_tasks.config import Config
 from dcn_tasks.detections import Detections
 from dcn_tasks.network import NetworkSpec
-from dcn_tasks.proposals import propose
+from dcn_tasks.proposals import propose_from_pyramid
 from dcn_tasks.streams import Draws
 
 CHECK = "free-running"
 ROIS, PROBABILITIES = "rpn.proposal", "head.softmax"
-BOX_DELTAS = ("head.bbox_average", "head.bbox_pred")  # R-FCN's, Faster R-CNN's
+BOX_DELTAS = ("head.bbox_average", "head.bbox_pred")  # R-FCN's, Faster R-CNN's and FPN's
 CANDIDATES = ("rpn.candidates:0", "rpn.candidates:1", "rpn.candidates:2")  # the class-aware RPN's
 FULL_WIDTH = 64  # network.BASE_WIDTH of the original's networks
 
@@ -85,7 +85,7 @@ class FreeRun:
         segment = self.segments[key]
         theirs = self.theirs(key)
         array = as_shape(array, theirs.shape)
-        if segment.op == "Activation" and segment.attrs["act_type"] == "relu":
+        if segment.op == "Activation" and segment.attrs["act_type"] == "relu" and array.ndim == 4:  # RoIs may differ
             self.count(segment.op, (array > 0) != (theirs > 0))
             if segment.module == "backbone.stem.relu":
                 self.kept["stem"] = array
@@ -179,14 +179,14 @@ class FreeRun:
         """Scores of the distinct proposals in MXNet's run; None where nothing is proposed."""
         if ROIS not in self.by_module:
             return None
-        segment = self.by_module[ROIS]
-        prob, deltas, im_info = (self.theirs(key) for key in segment.inputs)
+        *maps, im_info = (self.theirs(key) for key in self.by_module[ROIS].inputs)
+        probs, deltas = maps[: len(maps) // 2], maps[len(maps) // 2 :]
         spec, test = NetworkSpec.from_config(self.cfg), self.cfg.TEST
-        kept = propose(
-            prob[0, prob.shape[1] // 2 :],
-            deltas[0],
+        kept = propose_from_pyramid(
+            [prob[0, prob.shape[1] // 2 :] for prob in probs],
+            [each[0] for each in deltas],
             im_info[0],
-            feature_stride=spec.feature_stride,
+            feature_strides=spec.feature_strides,
             scales=spec.anchor_scales,
             ratios=spec.anchor_ratios,
             pre_nms_top_n=test.RPN_PRE_NMS_TOP_N,

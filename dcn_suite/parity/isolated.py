@@ -9,6 +9,7 @@ from dcn_suite.parity.judge import Judgement, judge
 from dcn_suite.parity.kinks import kink_masks
 from dcn_suite.parity.matching import match_boxes
 from dcn_suite.parity.port import Port
+from dcn_suite.parity.pyramid_pool import pyramid_masks
 from dcn_suite.parity.reference import DTYPES, Reference, head_gradients, probes
 from dcn_suite.parity.rows import Row, counted_row, failed_row, judged_row
 from dcn_suite.parity.segments import WITHOUT_CPU_BACKWARD, Segment
@@ -47,10 +48,13 @@ def isolated_rows(
 def segment_rows(segment: Segment, inputs: dict, theirs: dict, ours: dict, probe: str = "") -> Iterable[Row]:
     """The rows of one segment from the four witnesses' results."""
     place = {"depth": segment.depth, "operator": segment.op}
-    if segment.op == "Custom" and segment.attrs["op_type"] == "proposal":
+    if segment.kind in ("proposal", "pyramid_proposal"):
         yield from proposal_rows(segment, theirs, ours, place)
         return
-    masks = kink_masks(segment, inputs)
+    if segment.kind == "fpn_roi_pooling":
+        masks = pyramid_masks(segment, inputs, *(theirs[dtype].outputs for dtype in DTYPES))
+    else:
+        masks = kink_masks(segment, inputs)
     four: dict[str, tuple] = {}
     for index in range(len(segment.outputs)):
         name = "output" if len(segment.outputs) == 1 else f"output {index}"

@@ -112,7 +112,7 @@ def pool_positions(segment: Segment, rois: np.ndarray, trans: np.ndarray | None,
     if trans is None:
         moves = np.zeros((len(rois), 1, 2, pooled, pooled), dtype)
     else:
-        moves = trans.reshape(len(rois), -1, 2, part, part)[:, :, :, cell][..., cell].astype(dtype)
+        moves = trans.reshape(len(rois), trans.shape[1] // 2, 2, part, part)[:, :, :, cell][..., cell].astype(dtype)
         moves = moves * dtype(np.float32(attrs.get("trans_std", 0)))  # MXNet keeps it as float32 in both precisions
     steps = np.arange(samples).astype(dtype)
     places = []

@@ -58,7 +58,10 @@ class Port:
         tensors = {key: self.tensor(inputs[key]) for key in segment.inputs}
         wanted = {key: tensors[key].requires_grad_(grad) for key in segment.differentiable}
         module = self.module(segment)
-        owned = {name: getattr(module, segment.torch_parameter(name)) for name in segment.parameters}
+        owned = {
+            name: self.network.get_parameter(path)
+            for name, path in zip(segment.parameters, segment.tensors, strict=True)
+        }
         with onednn(self.onednn), torch.set_grad_enabled(grad):
             result = self.call(module, segment, list(tensors.values()))
             return [array_of(output) for output in outputs_of(result)], (
@@ -85,13 +88,18 @@ class Port:
     def call(self, module: nn.Module, segment: Segment, tensors: list[Tensor]):
         """The module's own call, with MXNet's shapes turned into the module's."""
         role = segment.module.rpartition(".")[2]
+        if segment.kind == "pyramid_proposal":
+            levels = len(tensors) // 2
+            return module(tensors[:levels], tensors[levels:-1], tensors[-1], self.limits, self.draws)
+        if segment.kind == "fpn_roi_pooling":
+            return module(tensors[:-1], tensors[-1])
         if role == "proposal":
             return module(*tensors, self.limits, self.draws)
         if role == "proposal_target":
             return module(*tensors, self.draws)
         if role == "hard_rois":
             return module(tensors[0], tensors[1], _Samples(*tensors[2:]))
-        if segment.module == "rpn.softmax":
+        if segment.module.startswith("rpn.softmax"):
             channels = module.classes * self.network.rpn.num_anchors
             grouped = tensors[0]
             return module(grouped.reshape(grouped.shape[0], channels, -1, grouped.shape[-1])).reshape(grouped.shape)
@@ -137,7 +145,9 @@ class Port:
                 return {}, report
             self.network.zero_grad()
             loss.backward()
-        names = {name: segment.parameter_path(name) for segment in segments for name in segment.parameters}
+        names = {
+            name: path for segment in segments for name, path in zip(segment.parameters, segment.tensors, strict=True)
+        }
         gradients = {name: array_of(self.network.get_parameter(path).grad) for name, path in names.items()}
         self.network.zero_grad()
         return gradients, report
@@ -168,7 +178,7 @@ def outputs_of(result) -> list[Tensor]:
         return [result]
     if hasattr(result, "scalar"):
         return [result.output]
-    return list(result)
+    return [each for each in result if each is not None]
 
 
 def array_of(tensor: Tensor | None) -> np.ndarray:

@@ -17,7 +17,7 @@ from dcn_tasks.recording import Recording, RecordingWriter
 from dcn_tasks.segmentation import segmentation_batch
 from dcn_tasks.streams import Draws
 from dcn_tasks.task import SEGMENTATION, task_of
-from weights_convert import node_map
+from weights_convert import node_map, tensor_paths
 
 Step = Callable[[str], None]
 
@@ -38,11 +38,11 @@ class LiveReference(Reference):
 
     def to_record(self, kind: str, cfg: Config) -> list[Segment]:
         """What a recording keeps node by node: all of one graph, and of the test graph what the training graph lacks."""
-        names = self.parameter_names()
-        own, _ = segments_of(self.nodes(kind), node_map(cfg, kind == "train"), names)
+        names, tensors = self.parameter_names(), tensor_paths(cfg)
+        own, _ = segments_of(self.nodes(kind), node_map(cfg, kind == "train"), tensors)
         if kind == "train" or not self.about["grad"]:
             return own
-        return only_in_test(names, segments_of(self.nodes("train"), node_map(cfg, True), names)[0], own)
+        return only_in_test(names, segments_of(self.nodes("train"), node_map(cfg, True), tensors)[0], own)
 
 
 def run_alone(

@@ -27,7 +27,7 @@ from dcn_tasks.recording import Recording
 from dcn_tasks.streams import Draws
 from dcn_tasks.task import SEGMENTATION, task_of
 from torch_port.models import ClassAwareRPN, DeepLab, TwoStage, build_network
-from weights_convert import Params, WeightsFile, node_map, to_torch
+from weights_convert import Params, WeightsFile, node_map, tensor_paths, to_torch
 
 Step = Callable[[str], None]
 Spoil = Callable[[TwoStage | ClassAwareRPN | DeepLab], None]
@@ -148,7 +148,7 @@ class Bench:
 
     def segments(self, kind: str) -> tuple[list[Segment], list[Node]]:
         modules = node_map(self.cfg, kind == "train")
-        return segments_of(self.reference.nodes(kind), modules, self.reference.parameter_names())
+        return segments_of(self.reference.nodes(kind), modules, tensor_paths(self.cfg))
 
     def port(self, kind: str, dtype: str, *, onednn: bool = False) -> Port:
         network = build_network(self.cfg)

@@ -30,7 +30,7 @@ from dcn_tasks.task import Task, task_of
 from torch_port.models import build_network, replaying
 from torch_port.models.replay import ReplayReport
 from torch_port.training import Training, training_for
-from weights_convert import node_map, to_torch
+from weights_convert import node_map, tensor_paths, to_torch
 
 CHECK = "trajectory"
 LOSS_TOLERANCE = 1e-4  # relative: float32 rounding of a forward pass, grown over twenty updates
@@ -61,7 +61,7 @@ class Start:
 
     @property
     def selecting(self) -> list[Segment]:
-        return [segment for segment in self.deciding if segment.op == "Custom"]
+        return [segment for segment in self.deciding if segment.selects]
 
 
 def starting_point(cfg: Config, seed: int) -> Start:
@@ -75,8 +75,8 @@ def starting_point(cfg: Config, seed: int) -> Start:
     else:
         arg, aux = mxnet_ref.init_params(cfg, seed=seed, pretrained=False)
     nodes = Witness(mxnet_ref.build_symbol(cfg, True), arg, aux, "float32").nodes.values()
-    segments, _ = segments_of(nodes, node_map(cfg, True), [*arg, *aux])
-    return Start(arg, aux, [segment for segment in segments if segment.op in KINDS])
+    segments, _ = segments_of(nodes, node_map(cfg, True), tensor_paths(cfg))
+    return Start(arg, aux, [segment for segment in segments if segment.kind in KINDS])
 
 
 def mxnet_updates(cfg: Config, start: Start, steps: int, seed: int) -> Iterator[Update]:

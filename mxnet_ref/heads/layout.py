@@ -1,6 +1,6 @@
 """Which layers of a head on RoIs give scores and boxes: for calibration and for the `_test` copies of checkpoints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dcn_tasks.network import NetworkSpec
 
@@ -42,6 +42,7 @@ LAYOUTS = {
         part_offsets=(("offset", "offset"),),
     ),
 }
+LAYOUTS["fpn"] = replace(LAYOUTS["rcnn"], part_offsets=())  # which differ from level to level
 
 
 def layout_of(spec: NetworkSpec) -> HeadLayout | None:

@@ -4,9 +4,11 @@ from mxnet_ref.operators import (
     anchor_candidates,
     box_annotator_ohem,
     crop_like,
+    fpn_roi_pooling,
     modulated_convolution,
     proposal,
     proposal_target,
+    pyramid_proposal,
 )
 from mxnet_ref.operators.draws import current_draws, set_draws
 from mxnet_ref.operators.guarded import raise_failure
@@ -17,9 +19,11 @@ __all__ = [
     "box_annotator_ohem",
     "crop_like",
     "current_draws",
+    "fpn_roi_pooling",
     "modulated_convolution",
     "proposal",
     "proposal_target",
+    "pyramid_proposal",
     "raise_failure",
     "set_draws",
     "with_cpu_backward",

@@ -6,7 +6,7 @@ Not the original's, which has no class-aware region proposal network: the paper 
 import mxnet as mx
 
 from dcn_tasks.anchor_candidates import anchor_candidates
-from mxnet_ref.operators.guarded import GuardedOp
+from mxnet_ref.operators.guarded import GuardedOp, GuardedProp
 from mxnet_ref.operators.literals import number_tuple
 
 
@@ -26,11 +26,11 @@ class AnchorCandidates(GuardedOp):
 
 
 @mx.operator.register("anchor_candidates")
-class AnchorCandidatesProp(mx.operator.CustomOpProp):
+class AnchorCandidatesProp(GuardedProp):
     """Inputs cls_prob [1, C*A, H, W], bbox_pred [1, 4A, H, W]; outputs rois [N, 5], cls_prob [N, C], bbox_pred [N, 8]."""
 
     def __init__(self, feat_stride, scales, ratios, top_n):
-        super().__init__(need_top_grad=False)
+        super().__init__()
         self.settings = {
             "feature_stride": int(feat_stride),
             "scales": number_tuple(scales),
@@ -52,6 +52,3 @@ class AnchorCandidatesProp(mx.operator.CustomOpProp):
 
     def create_operator(self, ctx, shapes, dtypes):
         return AnchorCandidates(self.settings)
-
-    def declare_backward_dependency(self, out_grad, in_data, out_data):
-        return []

@@ -3,7 +3,7 @@
 import mxnet as mx
 
 from dcn_tasks.ohem import select_hard_rois
-from mxnet_ref.operators.guarded import GuardedOp
+from mxnet_ref.operators.guarded import GuardedOp, GuardedProp
 
 
 class BoxAnnotatorOHEM(GuardedOp):
@@ -18,14 +18,14 @@ class BoxAnnotatorOHEM(GuardedOp):
 
 
 @mx.operator.register("BoxAnnotatorOHEM")
-class BoxAnnotatorOHEMProp(mx.operator.CustomOpProp):
+class BoxAnnotatorOHEMProp(GuardedProp):
     """Inputs cls_score [R, C], bbox_pred [R, 4K], labels [R], bbox_targets, bbox_weights [R, 4K].
 
     Outputs labels_ohem [R], bbox_weights_ohem [R, 4K].
     """
 
     def __init__(self, num_classes, num_reg_classes, roi_per_img):
-        super().__init__(need_top_grad=False)
+        super().__init__()
         self.rois_per_image = int(roi_per_img)
 
     def list_arguments(self):
@@ -39,6 +39,3 @@ class BoxAnnotatorOHEMProp(mx.operator.CustomOpProp):
 
     def create_operator(self, ctx, shapes, dtypes):
         return BoxAnnotatorOHEM(self.rois_per_image)
-
-    def declare_backward_dependency(self, out_grad, in_data, out_data):
-        return []

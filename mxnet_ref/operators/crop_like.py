@@ -5,7 +5,7 @@ Not the original's: it stands in graphs built for float64 only.
 
 import mxnet as mx
 
-from mxnet_ref.operators.guarded import GuardedOp
+from mxnet_ref.operators.guarded import GuardedOp, GuardedProp
 
 
 class CropLike(GuardedOp):
@@ -30,11 +30,11 @@ class CropLike(GuardedOp):
 
 
 @mx.operator.register("crop_like")
-class CropLikeProp(mx.operator.CustomOpProp):
+class CropLikeProp(GuardedProp):
     """Inputs data [N, C, H, W], like [N, D, h, w]; output [N, C, h, w], from (offset, offset) on."""
 
     def __init__(self, offset):
-        super().__init__(need_top_grad=True)
+        super().__init__()
         self.offset = int(offset)
 
     def list_arguments(self):

@@ -46,6 +46,17 @@ class GuardedOp(mx.operator.CustomOp):
             self.assign(gradient, how, 0)
 
 
+class GuardedProp(mx.operator.CustomOpProp):
+    """The properties of a GuardedOp. Subclasses take their attributes as text.
+
+    All of a graph's Custom operators have to ask for the same arrays in their backward pass, so all ask for all: MXNet
+    1.9.1 keeps what the last one asked for in one place for all of them, and fails on an array that another did not get.
+    """
+
+    def __init__(self):
+        super().__init__(need_top_grad=True)
+
+
 def keep_failure(name: str, error: BaseException) -> None:
     """Remember an operator's exception and say so on stderr, for graphs that nobody asks `raise_failure` about."""
     with _lock:

@@ -11,7 +11,7 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
-from mxnet_ref.operators.guarded import GuardedOp, keep_failure
+from mxnet_ref.operators.guarded import GuardedOp, GuardedProp, keep_failure
 from mxnet_ref.operators.literals import number_tuple
 
 NATIVE = "_contrib_ModulatedDeformableConvolution"
@@ -120,11 +120,11 @@ class ModulatedConvolution(GuardedOp):
 
 
 @mx.operator.register("modulated_convolution")
-class ModulatedConvolutionProp(mx.operator.CustomOpProp):
+class ModulatedConvolutionProp(GuardedProp):
     """Inputs data, offset, mask, weight as MXNet's operator without bias; attributes as its own, as text."""
 
     def __init__(self, **attrs):
-        super().__init__(need_top_grad=True)
+        super().__init__()
         given = {name: tuple(int(each) for each in number_tuple(text)) for name, text in attrs.items()}
         scalars = ("num_filter", "num_deformable_group")
         self.settings = GEOMETRY | {name: value[0] if name in scalars else value for name, value in given.items()}

@@ -4,7 +4,7 @@ import mxnet as mx
 
 from dcn_tasks.proposals import propose
 from mxnet_ref.operators.draws import current_draws
-from mxnet_ref.operators.guarded import GuardedOp
+from mxnet_ref.operators.guarded import GuardedOp, GuardedProp
 from mxnet_ref.operators.literals import number_tuple
 
 
@@ -25,7 +25,7 @@ class Proposal(GuardedOp):
 
 
 @mx.operator.register("proposal")
-class ProposalProp(mx.operator.CustomOpProp):
+class ProposalProp(GuardedProp):
     """Inputs cls_prob [1, 2A, H, W], bbox_pred [1, 4A, H, W], im_info [1, 3]; outputs output [post, 5] and, if asked, score [post, 1]."""
 
     def __init__(
@@ -39,7 +39,7 @@ class ProposalProp(mx.operator.CustomOpProp):
         threshold="0.3",
         rpn_min_size="16",
     ):
-        super().__init__(need_top_grad=False)
+        super().__init__()
         self.output_score = output_score == "True"
         self.settings = {
             "feature_stride": int(feat_stride),
@@ -64,6 +64,3 @@ class ProposalProp(mx.operator.CustomOpProp):
 
     def create_operator(self, ctx, shapes, dtypes):
         return Proposal(self)
-
-    def declare_backward_dependency(self, out_grad, in_data, out_data):
-        return []

@@ -6,7 +6,7 @@ import mxnet as mx
 
 from dcn_tasks.roi_targets import sample_rois
 from mxnet_ref.operators.draws import current_draws
-from mxnet_ref.operators.guarded import GuardedOp
+from mxnet_ref.operators.guarded import GuardedOp, GuardedProp
 
 
 class ProposalTarget(GuardedOp):
@@ -23,7 +23,7 @@ class ProposalTarget(GuardedOp):
 
 
 @mx.operator.register("proposal_target")
-class ProposalTargetProp(mx.operator.CustomOpProp):
+class ProposalTargetProp(GuardedProp):
     """Inputs rois [R, 5], gt_boxes [G, 5]; outputs rois [S, 5], label [S], bbox_target and bbox_weight [S, 4*num_classes].
 
     num_classes counts box regressions. cfg: JSON of fg_thresh, bg_thresh_hi, bg_thresh_lo, bbox_means, bbox_stds,
@@ -31,7 +31,7 @@ class ProposalTargetProp(mx.operator.CustomOpProp):
     """
 
     def __init__(self, num_classes, batch_images="1", batch_rois="128", cfg="{}", fg_fraction="0.25"):
-        super().__init__(need_top_grad=False)
+        super().__init__()
         try:
             settings = json.loads(cfg)
         except ValueError as error:
@@ -62,6 +62,3 @@ class ProposalTargetProp(mx.operator.CustomOpProp):
 
     def create_operator(self, ctx, shapes, dtypes):
         return ProposalTarget(self)
-
-    def declare_backward_dependency(self, out_grad, in_data, out_data):
-        return []

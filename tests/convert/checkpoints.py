@@ -13,6 +13,7 @@ COCO_DCN = "rfcn/resnet_v1_101_coco_trainval_rfcn_dcn_end2end_ohem"
 
 FASTER_RCNN = {"Faster R-CNN": "demo/narrow_rcnn", "deformable Faster R-CNN": "demo/narrow_rcnn_dcn"}
 ALIGNED = {"R-FCN on Aligned-Inception-ResNet": "demo/narrow_aligned_rfcn_dcn"}
+FPN = {"FPN": "demo/narrow_fpn", "deformable FPN": "demo/narrow_fpn_dcn"}
 DCNV2 = {"R-FCN with DCNv2": "demo/narrow_rfcn_dcnv2", "Faster R-CNN with DCNv2": "demo/narrow_rcnn_dcnv2"}
 CLASS_AWARE_RPN = {
     "class-aware RPN": "demo/narrow_class_aware_rpn",
@@ -23,6 +24,7 @@ OTHERS = (
     | ALIGNED
     | DCNV2
     | CLASS_AWARE_RPN
+    | FPN
     | {"DeepLab": "demo/narrow_deeplab", "deformable DeepLab": "demo/narrow_deeplab_dcn"}
 )
 

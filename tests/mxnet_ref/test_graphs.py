@@ -12,6 +12,8 @@ GRAPHS = {
     "rfcn_dcn_train": "rfcn/resnet_v1_101_voc0712_rfcn_dcn_end2end_ohem",
     "rcnn_train": "faster_rcnn/resnet_v1_101_voc0712_rcnn_end2end",
     "rcnn_dcn_train": "faster_rcnn/resnet_v1_101_voc0712_rcnn_dcn_end2end",
+    "fpn_train": "fpn/resnet_v1_101_coco_trainval_fpn_end2end_ohem",
+    "fpn_dcn_train": "fpn/resnet_v1_101_coco_trainval_fpn_dcn_end2end_ohem",
     "dl_train": "deeplab/deeplab_resnet_v1_101_cityscapes_segmentation_base",
     "dl_dcn_train": "deeplab/deeplab_resnet_v1_101_cityscapes_segmentation_dcn",
 }

@@ -34,6 +34,10 @@ FASTER_RCNN = [
     "faster_rcnn/resnet_v1_101_coco_trainval_rcnn_end2end",
     "faster_rcnn/resnet_v1_101_coco_trainval_rcnn_dcn_end2end",
 ]
+FPN = [
+    "fpn/resnet_v1_101_coco_trainval_fpn_end2end_ohem",
+    "fpn/resnet_v1_101_coco_trainval_fpn_dcn_end2end_ohem",
+]
 VOC = ORIGINAL[0]
 
 
@@ -49,6 +53,10 @@ def test_all_seven_rfcn_files_of_the_original_ship() -> None:
 
 def test_all_five_deeplab_files_of_the_original_ship() -> None:
     assert set(DEEPLAB) <= set(config_names())
+
+
+def test_both_fpn_files_of_the_original_ship() -> None:
+    assert set(FPN) <= set(config_names())
 
 
 def test_all_four_faster_rcnn_files_of_the_original_ship() -> None:
@@ -73,6 +81,10 @@ def test_shipped_configuration_describes_a_network_and_survives_a_dump(name: str
         (ORIGINAL[0], "TRAIN.RPN_POST_NMS_TOP_N", 300),
         (ORIGINAL[0], "TEST.max_per_image", 300),
         (DEEPLAB[0], "TRAIN.lr_step", "40.336"),
+        (FPN[0], "TRAIN.lr_step", "4,6"),
+        (FPN[0], "TRAIN.BATCH_ROIS_OHEM", 512),
+        (FPN[0], "network.RPN_FEAT_STRIDE", (4, 8, 16, 32, 64)),
+        (FPN[1], "symbol", "resnet_v1_101_fpn_dcn_rcnn"),
         (DEEPLAB[0], "TRAIN.CROP_HEIGHT", 768),
         (DEEPLAB[1], "symbol", "resnet_v1_101_deeplab_dcn"),
         (DEEPLAB[2], "TRAIN.ENABLE_CROP", False),

@@ -15,8 +15,11 @@ from torch_port.layers.modulation import ChannelSlice, Modulation, Scale, Sigmoi
 from torch_port.layers.peer_weights import load_peer_state
 from torch_port.layers.pooling import CeilMaxPool, GlobalAverage, PaddedMaxPool
 from torch_port.layers.proposal import Proposal, ProposalLimits
+from torch_port.layers.pyramid_proposal import PyramidProposal
+from torch_port.layers.pyramid_roi_pooling import PooledRoIs, PyramidRoIPool
 from torch_port.layers.rated_conv import RatedConv2d
 from torch_port.layers.roi_pooling import DeformPSRoIPool, PSRoIPool, RoIPool
+from torch_port.layers.shared_conv import SharedConv2d
 from torch_port.layers.upsampling import BilinearDeconvolution, Crop
 
 __all__ = [
@@ -40,11 +43,15 @@ __all__ = [
     "Modulation",
     "PSRoIPool",
     "PaddedMaxPool",
+    "PooledRoIs",
     "Proposal",
     "ProposalLimits",
+    "PyramidProposal",
+    "PyramidRoIPool",
     "RatedConv2d",
     "RoIPool",
     "Scale",
+    "SharedConv2d",
     "Sigmoid",
     "Times",
     "load_peer_state",

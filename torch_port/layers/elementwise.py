@@ -12,10 +12,17 @@ class Add(nn.Module):
 
 
 class Concat(nn.Module):
-    """Maps side by side: [N, C1, H, W], [N, C2, H, W], .. -> [N, C1 + C2 + .., H, W]. Source: MXNet Concat(dim=1)."""
+    """Maps side by side: [N, C1, H, W], [N, C2, H, W], .. -> [N, C1 + C2 + .., H, W], or along another axis.
+
+    Source: MXNet Concat(dim).
+    """
+
+    def __init__(self, dim: int = 1):
+        super().__init__()
+        self.dim = dim
 
     def forward(self, *maps: Tensor) -> Tensor:
-        return torch.cat(maps, dim=1)
+        return torch.cat(maps, dim=self.dim)
 
 
 class ChannelSoftmax(nn.Module):

@@ -14,8 +14,18 @@ from torch_port.layers.proposal import Variant
 from torch_port.models.backbone import AlignedInceptionResNet, ResNet
 from torch_port.models.class_aware_rpn import AnchorLosses, ClassAwareRPN
 from torch_port.models.deeplab import DeepLab
-from torch_port.models.heads import ClassAwareRPNHead, DeepLabHead, RCNNHead, RFCNHead, RPNHead
+from torch_port.models.fpn import FPN
+from torch_port.models.heads import (
+    ClassAwareRPNHead,
+    DeepLabHead,
+    FPNHead,
+    PyramidRPN,
+    RCNNHead,
+    RFCNHead,
+    RPNHead,
+)
 from torch_port.models.initial import initialise
+from torch_port.models.neck import FPNNeck
 from torch_port.models.rcnn import FasterRCNN
 from torch_port.models.rfcn import RFCN
 from torch_port.models.sampling import HardRoISelector, ProposalTarget
@@ -68,6 +78,30 @@ def rcnn(cfg: Config, spec: NetworkSpec) -> FasterRCNN:
     return FasterRCNN(backbone_of(spec), rpn(cfg, spec), head, **two_stage_arguments(cfg, spec))
 
 
+def fpn(cfg: Config, spec: NetworkSpec) -> FPN:
+    if proposal_variant(cfg) != "python":
+        raise InputError("CXX_PROPOSAL: expected false, MXNet's own Proposal knows one level only: set both")
+    neck = FPNNeck(tuple(4 * spec.base_width * 2**index for index in range(4)), width=spec.head_width)
+    rpn_head = PyramidRPN(
+        spec.head_width,
+        width=spec.rpn_width,
+        scales=tuple(spec.anchor_scales),
+        ratios=tuple(spec.anchor_ratios),
+        feature_strides=spec.feature_strides,
+    )
+    head = FPNHead(
+        spec.head_width,
+        strides=spec.feature_strides[:-1],
+        pooled_size=spec.pooled_size,
+        level_side=spec.level_side,
+        deformable=spec.deform_roi_pooling,
+        width=spec.fc_width,
+        num_classes=spec.num_classes,
+        num_box_classes=spec.num_reg_classes,
+    )
+    return FPN(neck, resnet(spec, stage5_stride=2), rpn_head, head, **two_stage_arguments(cfg, spec))
+
+
 def rpn(cfg: Config, spec: NetworkSpec) -> RPNHead:
     """The region proposal network on stage 4."""
     return RPNHead(
@@ -116,6 +150,7 @@ FAMILIES: dict[str, Callable[[Config, NetworkSpec], Network]] = {
     "rfcn": rfcn,
     "rcnn": rcnn,
     "class_aware_rpn": class_aware_rpn,
+    "fpn": fpn,
     "deeplab": deeplab,
 }
 OFFSET_BIAS_LR_MULT = 2.0  # of DeepLab's offset convolutions

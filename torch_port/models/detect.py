@@ -64,7 +64,7 @@ class Detector:
         with torch.inference_mode():
             if not self.keeps_maps:
                 return self.arrays(self.network(pixels, info), im_info)
-            maps = self.network.backbone(pixels)
+            maps = self.network.features(pixels)
             self.seen = maps, im_info
             rois = self.network.propose(maps, info)
             return self.arrays((rois, *self.network.score(maps, rois)), im_info)

@@ -35,7 +35,9 @@ def pool_positions(module: DeformPSRoIPool, rois: Tensor, offset: Tensor) -> Ten
     size = (end - start).clamp(min=0.1)
     bins = torch.arange(pooled, device=rois.device)
     cells = (bins * part) // pooled
-    moves = offset.view(len(rois), -1, 2, part, part)[:, :, :, cells][..., cells] * arguments["trans_std"]
+    moves = (
+        offset.view(len(rois), offset.shape[1] // 2, 2, part, part)[:, :, :, cells][..., cells] * arguments["trans_std"]
+    )
     within = torch.arange(samples).to(rois) / samples / pooled
     positions = []
     for axis in (0, 1):

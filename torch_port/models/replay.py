@@ -11,7 +11,7 @@ A decision is named by the path of the module that takes it, with `:part` where 
     path of a CeilMaxPool               index of the taken pixel in the flattened H*W, output shape
     path of a PaddedMaxPool             the same
     path of a RoIPool                   the same; -1 where a bin has no pixel
-    path of a Proposal                  RoIs [R, 5]
+    path of a Proposal, PyramidProposal RoIs [R, 5]
     PATH:rois :labels :bbox_targets :bbox_weights          of a ProposalTarget; all four
     PATH:labels :bbox_weights           of a HardRoISelector; both
     PATH:offset                         of a (Modulated)DeformConv2d or DeformPSRoIPool: its offsets; their value is the recorded
@@ -38,6 +38,7 @@ from torch_port.layers import (
     ModulatedDeformConv2d,
     PaddedMaxPool,
     Proposal,
+    PyramidProposal,
     RoIPool,
 )
 from torch_port.models.positions import conv_positions, pool_positions
@@ -194,6 +195,7 @@ KINDS: dict[type[nn.Module], tuple[tuple[str, ...], str, bool]] = {
     PaddedMaxPool: (("",), "max_pool", False),
     RoIPool: (("",), "roi_pool", False),
     Proposal: (("",), "proposal", False),
+    PyramidProposal: (("",), "proposal", False),
     ProposalTarget: (SAMPLE_PARTS, "proposal_target", False),
     HardRoISelector: (("labels", "bbox_weights"), "hard_rois", False),
     DeformConv2d: (OFFSET_PARTS, "conv_offset", True),
@@ -272,7 +274,7 @@ def recorder(path: str, decisions: dict[str, np.ndarray]) -> Callable:
             found[path] = module.taken(args[0])
         elif isinstance(module, RoIPool):
             found[path] = module.taken(*args)
-        elif isinstance(module, Proposal):
+        elif isinstance(module, Proposal | PyramidProposal):
             found[path] = output
         elif isinstance(module, ProposalTarget | HardRoISelector):
             found = {f"{path}:{part}": value for part, value in output._asdict().items()}

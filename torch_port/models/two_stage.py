@@ -12,7 +12,7 @@ from dcn_tasks.errors import InputError
 from dcn_tasks.streams import Draws
 from torch_port.layers import ProposalLimits
 from torch_port.models.backbone import AlignedInceptionResNet, ResNet, Stages
-from torch_port.models.heads import BoxHead, RFCNHead, RPNHead
+from torch_port.models.heads import BoxHead, PyramidRPN, RFCNHead, RPNHead
 from torch_port.models.losses import SmoothL1Loss, SoftmaxOutput
 from torch_port.models.replay import ReplayReport, replaying
 from torch_port.models.sampling import HardRoIs, HardRoISelector, ProposalTarget
@@ -61,7 +61,8 @@ class Losses(nn.Module):
 
 
 class TwoStage(nn.Module):
-    """A detector that scores the RoIs of a region proposal network; R-FCN and Faster R-CNN differ in their head only.
+    """A detector that scores the RoIs of a region proposal network; R-FCN and Faster R-CNN differ in their head only, FPN's
+    both parts look at a pyramid.
 
     Args:
         backbone, rpn, head: the three parts.
@@ -73,7 +74,7 @@ class TwoStage(nn.Module):
     def __init__(
         self,
         backbone: ResNet | AlignedInceptionResNet,
-        rpn: RPNHead,
+        rpn: RPNHead | PyramidRPN,
         head: RFCNHead | BoxHead,
         *,
         train_limits: ProposalLimits,
@@ -103,17 +104,29 @@ class TwoStage(nn.Module):
         Source: the original's test graph: rois, cls_prob_reshape and bbox_pred_reshape, the latter two without the
             batch axis.
         """
-        stages = self.backbone(data)
-        rois = self.propose(stages, im_info, draws)
-        return rois, *self.score(stages, rois)
+        maps = self.features(data)
+        rois = self.propose(maps, im_info, draws)
+        return rois, *self.score(maps, rois)
 
-    def propose(self, stages: Stages, im_info: Tensor, draws: Draws | None = None) -> Tensor:
-        """RoIs [R, 5] from the backbone's maps; arguments as in `forward`."""
-        return self.rpn(stages.stage4, im_info, self.test_limits, draws).rois
+    def features(self, data: Tensor) -> Stages:
+        """[N, 3, H, W] -> the maps that `propose` and `score` take."""
+        return self.backbone(data)
 
-    def score(self, stages: Stages, rois: Tensor) -> tuple[Tensor, Tensor]:
+    def rpn_maps(self, maps: Stages) -> Tensor:
+        """What `rpn` looks at."""
+        return maps.stage4
+
+    def head_maps(self, maps: Stages) -> Tensor:
+        """What `head` looks at."""
+        return maps.stage5
+
+    def propose(self, maps: Stages, im_info: Tensor, draws: Draws | None = None) -> Tensor:
+        """RoIs [R, 5] from the maps of `features`; arguments as in `forward`."""
+        return self.rpn(self.rpn_maps(maps), im_info, self.test_limits, draws).rois
+
+    def score(self, maps: Stages, rois: Tensor) -> tuple[Tensor, Tensor]:
         """cls_prob [R, C] and bbox_pred [R, 4*num_box_classes] of any RoIs [R, 5] of the image that the maps show."""
-        cls_score, bbox_pred = self.head(stages.stage5, rois)
+        cls_score, bbox_pred = self.head(self.head_maps(maps), rois)
         return self.head.softmax(cls_score), bbox_pred
 
     def forward_train(
@@ -123,18 +136,18 @@ class TwoStage(nn.Module):
 
         Args:
             batch: what dcn_tasks.batch.training_batch returns: data [1, 3, H, W], im_info [1, 3], gt_boxes [1, G, 5],
-                label [1, A*H*W], bbox_target and bbox_weight [1, 4A, H, W].
+                label [1, A*H*W], bbox_target and bbox_weight [1, 4A, H, W] (of a pyramid: sums over the levels).
             draws: the step's random streams.
             replay: decisions of another run, for torch_port.models.replay.replaying; None decides freely.
         Raises: InputError when an array is missing or there is more than one image.
         """
         tensors = self.to_tensors(batch)
         with replaying(self, replay) if replay is not None else nullcontext() as report:
-            _, _, stage4, stage5 = self.backbone(tensors["data"])
-            proposed = self.rpn(stage4, tensors["im_info"], self.train_limits, draws)
+            maps = self.features(tensors["data"])
+            proposed = self.rpn(self.rpn_maps(maps), tensors["im_info"], self.train_limits, draws)
             gt_boxes = tensors["gt_boxes"].reshape(-1, 5)
             samples = self.proposal_target(proposed.rois, gt_boxes, draws)
-            cls_score, bbox_pred = self.head(stage5, samples.rois)
+            cls_score, bbox_pred = self.head(self.head_maps(maps), samples.rois)
             chosen = HardRoIs(samples.labels, samples.bbox_weights)
             if self.hard_rois is not None:
                 chosen = self.hard_rois(cls_score, bbox_pred, samples)

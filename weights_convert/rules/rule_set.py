@@ -13,6 +13,8 @@ from weights_convert.rules import (
     class_aware_rpn_nodes,
     deeplab,
     deeplab_nodes,
+    fpn,
+    fpn_nodes,
     rcnn,
     rcnn_nodes,
     resnet,
@@ -29,12 +31,14 @@ RULES: dict[str, tuple[Rule, ...]] = {  # by family, as NODES
     "rfcn": rfcn.RULES,
     "rcnn": rcnn.RULES,
     "class_aware_rpn": class_aware_rpn.RULES,
+    "fpn": fpn.RULES,
     "deeplab": deeplab.RULES,
 }
 NODES: dict[str, tuple[NodeRule, ...]] = {
     "rfcn": rfcn_nodes.NODES,
     "rcnn": rcnn_nodes.NODES,
     "class_aware_rpn": class_aware_rpn_nodes.NODES,
+    "fpn": fpn_nodes.NODES,
     "deeplab": deeplab_nodes.NODES,
 }
 BACKBONES = {  # network.BACKBONE -> its part of the tables above, which are written with ResNet's
@@ -175,6 +179,11 @@ def node_map(cfg: Config, is_train: bool) -> dict[str, str]:
     Values agree up to a reshape: [R, C, 1, 1] of MXNet's pooling is [R, C] of PyTorch's.
     """
     return {node: torch for node, torch, _ in nodes_of(cfg, is_train) if torch is not None}
+
+
+def tensor_paths(cfg: Config) -> dict[str, str]:
+    """Name of every parameter and auxiliary state in MXNet -> its path in the PyTorch network."""
+    return {name: entry.torch for name, entry in rules_for(cfg).entries.items()}
 
 
 def nodes_without_counterpart(cfg: Config, is_train: bool) -> dict[str, str]:

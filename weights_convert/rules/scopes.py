@@ -12,7 +12,7 @@ BRANCHES = {1: ("a", 1), 2: ("b", 3), 3: ("c", 1)}  # convolution k of a unit: l
 
 def scopes_of(spec: NetworkSpec) -> Scopes:
     """Bindings by scope: network, deformable_head, modulated_head, plain_head, rpn_hidden, unit, convolution, projection,
-    deformable_unit, modulated_unit.
+    deformable_unit, modulated_unit; of a pyramid level, pooled_level, deformable_level, upper_level, lower_level.
 
     Fields of a unit: `stage` 2..5, `unit` "3b1" as in MXNet's names, `i` its place in the stage from 0; of a
     convolution also `k` 1..3, `letter` a..c, and the integers `out`, `in`, `kernel`.
@@ -32,10 +32,15 @@ def scopes_of(spec: NetworkSpec) -> Scopes:
             offsets = numbers_per_tap(spec) * TAPS * spec.num_deformable_group
             units.append(names | {"out": outside, "in": channels, "width": width, "offsets": offsets})
             channels = outside
-    head = head_binding(spec)
+    head, levels = head_binding(spec), level_bindings(spec)
     spec.check_deformable_units()
     deformable = [unit for unit in units if f"res{unit['unit']}" in spec.deform_conv_units]
     return {
+        "level": levels,
+        "pooled_level": levels[:-1],
+        "deformable_level": levels[:-1] if spec.deform_roi_pooling else [],
+        "upper_level": levels[1:-1],
+        "lower_level": levels[:-2],
         "network": [head],
         "deformable_head": [head] if spec.deform_roi_pooling and not spec.modulated_roi_pooling else [],
         "modulated_head": [head] if spec.modulated_roi_pooling else [],
@@ -48,6 +53,16 @@ def scopes_of(spec: NetworkSpec) -> Scopes:
         "modulated_unit": deformable if spec.modulated_conv else [],
         **unit_scopes(spec, TAPS),
     }
+
+
+def level_bindings(spec: NetworkSpec) -> list[Binding]:
+    """P2 to P6: `level`, and as integers the channels of its `stage`, and of the `source` of its last convolution."""
+    stages = [EXPANSION * spec.base_width * 2**index for index in range(4)]
+    sources = [*[spec.head_width] * 4, stages[-1]]
+    return [
+        head_binding(spec) | {"level": f"p{2 + index}", "stage": stage, "source": source}
+        for index, (stage, source) in enumerate(zip([*stages, stages[-1]], sources, strict=True))
+    ]
 
 
 def head_binding(spec: NetworkSpec) -> Binding:
