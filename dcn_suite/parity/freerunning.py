@@ -160,8 +160,8 @@ class FreeRun:
         full = self.cfg.network.BASE_WIDTH >= FULL_WIDTH
         yield from fairness_rows(self.found["MXNet"], self.proposal_scores(), full=full)
 
-    def replayed_rows(self, port: Port) -> Iterator[Row]:
-        """Detections of PyTorch's float32 test graph with MXNet's decisions."""
+    def replayed_outputs(self, port: Port) -> dict[str, np.ndarray]:
+        """The network's outputs by place, PyTorch taking MXNet's decisions."""
         segments = list(self.by_module.values())
         outputs: dict[str, np.ndarray] = {}
 
@@ -171,6 +171,11 @@ class FreeRun:
 
         decisions = decisions_of(segments, self.theirs, exact=False)
         port.chain(self.reference.inputs("test"), segments, decisions=decisions, grad=False, sink=sink)
+        return outputs
+
+    def replayed_rows(self, port: Port) -> Iterator[Row]:
+        """Detections of PyTorch's float32 test graph with MXNet's decisions."""
+        outputs = self.replayed_outputs(port)
         yield from detection_rows(
             "detections, replayed", self.mxnet_found("float32"), self.found_by(outputs.__getitem__)
         )

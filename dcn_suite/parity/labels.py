@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dcn_suite.parity.decisions import decisions_of
 from dcn_suite.parity.freerunning import CHECK, FreeRun
 from dcn_suite.parity.judge import ERROR_RATIO, ROUNDING, difference, largest
 from dcn_suite.parity.port import Port
@@ -34,15 +33,7 @@ class LabelRun(FreeRun):
 
     def replayed_rows(self, port: Port) -> Iterator[Row]:
         """PyTorch taking MXNet's decisions."""
-        segments = list(self.by_module.values())
-        outputs: dict[str, np.ndarray] = {}
-
-        def sink(key: str, array: np.ndarray) -> None:
-            if self.segments[key].module in self.outputs:
-                outputs[self.segments[key].module] = array
-
-        decisions = decisions_of(segments, self.theirs, exact=False)
-        port.chain(self.reference.inputs("test"), segments, decisions=decisions, grad=False, sink=sink)
+        outputs = self.replayed_outputs(port)
         yield from self.label_rows("labels", outputs[LOGITS])
         theirs = self.theirs(self.by_module[PROBABILITIES].outputs[0])
         error = largest(difference(outputs[PROBABILITIES].reshape(theirs.shape), theirs))
