@@ -77,7 +77,7 @@ def names_of(config: str) -> list[str]:
         return [config]
     from dcn_tasks.config import config_names
 
-    return [name for name in config_names() if name.startswith(("rfcn/", "faster_rcnn/", "fpn/", "deeplab/", "demo/"))]
+    return list(config_names())
 
 
 def run_one(name: str, args: argparse.Namespace) -> int:
