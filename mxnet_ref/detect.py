@@ -1,6 +1,6 @@
 """Detection on one image with the original operators."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from dcn_tasks.images import to_network_input
 from dcn_tasks.looks import find_objects, passes
 from dcn_tasks.streams import Draws
 from mxnet_ref.build import build_symbol
-from mxnet_ref.executor import Arrays, bind, run
+from mxnet_ref.executor import Arrays, BoundGraph
 from mxnet_ref.operators import set_draws
 from mxnet_ref.second_stage import ROIS, second_stage
 
@@ -48,14 +48,12 @@ class Detector:
         dtype: str = "float32",
     ):
         self.cfg = load_config(config)
-        self.dtype = dtype
-        self.symbol = build_symbol(self.cfg, False, dtype=dtype)
-        self.second = second_stage(self.symbol) if passes(self.cfg) > 1 else None
-        self.arg, self.aux = dict(arg), dict(aux)
-        self.executor: mx.executor.Executor | None = None
-        self.second_executor: mx.executor.Executor | None = None
-        self.shape: tuple[int, ...] | None = None
-        self.maps: Arrays = {}  # of the last image, for the second stage
+        symbol = build_symbol(self.cfg, False, dtype=dtype)
+        second = second_stage(symbol) if passes(self.cfg) > 1 else None
+        self.maps: tuple[str, ...] = second.maps if second else ()
+        self.graph = BoundGraph(with_maps(symbol, self.maps), arg, aux, dtype=dtype)
+        self.second_graph = BoundGraph(second.symbol, arg, aux, dtype=dtype) if second else None
+        self.seen: Arrays = {}  # maps of the last image, for the second stage
         self.inputs: Arrays = {}
 
     def __call__(self, image: np.ndarray, *, score_thresh: float = 1e-3) -> tuple[Detections, RawOutputs]:
@@ -69,37 +67,23 @@ class Detector:
     def propose(self, data: np.ndarray, im_info: np.ndarray) -> RawOutputs:
         """data [1, 3, h, w] and im_info [1, 3] -> the network's outputs. Images of one size share an executor."""
         self.inputs = {"data": data, "im_info": im_info}
-        if self.executor is None or data.shape != self.shape:
-            self.executor = bind(self.first_symbol(), self.arg, self.aux, self.inputs, dtype=self.dtype)
-            self.shape, self.second_executor = data.shape, None
-        for name, value in self.inputs.items():
-            if name in self.executor.arg_dict:  # a graph without proposals does not ask for im_info
-                self.executor.arg_dict[name][:] = value
         set_draws(Draws(0, 0))
-        outputs = run(self.executor)
-        if self.second is not None:
-            count = len(self.second.maps)
-            self.maps = dict(zip(self.second.maps, outputs[-count:], strict=True))
-            outputs = outputs[:-count]
-        rois, cls_prob, bbox_pred = outputs[-3:]  # the demos' graphs put offsets before them
+        outputs = self.graph.outputs(self.inputs)
+        count = len(outputs) - len(self.maps)
+        self.seen = dict(zip(self.maps, outputs[count:], strict=True))
+        rois, cls_prob, bbox_pred = outputs[count - 3 : count]  # the demos' graphs put offsets before them
         return RawOutputs(rois, cls_prob[0], bbox_pred[0], self.inputs)
-
-    def first_symbol(self) -> mx.sym.Symbol:
-        """The test graph; where boxes are scored again, with the maps that the second stage reads as further outputs."""
-        if self.second is None:
-            return self.symbol
-        internals = self.symbol.get_internals()
-        return mx.sym.Group([*self.symbol, *(internals[f"{name}_output"] for name in self.second.maps)])
 
     def score(self, rois: np.ndarray) -> RawOutputs:
         """RoIs [R, 5] in the image that `propose` saw last -> outputs of the second stage for them."""
-        assert self.second is not None and self.maps, (
+        assert self.second_graph is not None and self.seen, (
             "score() follows propose() of a configuration with TEST.BOX_AVERAGE"
         )
-        inputs = {**self.maps, ROIS: rois}
-        if self.second_executor is None or rois.shape != self.second_executor.arg_dict[ROIS].shape:
-            self.second_executor = bind(self.second.symbol, self.arg, self.aux, inputs, dtype=self.dtype)
-        for name, value in inputs.items():
-            self.second_executor.arg_dict[name][:] = value
-        cls_prob, bbox_pred = run(self.second_executor)
+        cls_prob, bbox_pred = self.second_graph.outputs({**self.seen, ROIS: rois})
         return RawOutputs(rois, cls_prob[0], bbox_pred[0], self.inputs)
+
+
+def with_maps(symbol: mx.sym.Symbol, maps: Sequence[str]) -> mx.sym.Symbol:
+    """A test graph with the maps that the second stage reads as further outputs."""
+    internals = symbol.get_internals()
+    return mx.sym.Group([*symbol, *(internals[f"{name}_output"] for name in maps)]) if maps else symbol

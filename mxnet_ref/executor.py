@@ -54,6 +54,36 @@ def run(executor: mx.executor.Executor, *, is_train: bool = False) -> list[np.nd
     return outputs
 
 
+class BoundGraph:
+    """A graph that is bound anew whenever its data changes size: images of one size share an executor.
+
+    Args: symbol: built for `dtype`. arg, aux: parameters and states by name. dtype: "float32" or "float64".
+    """
+
+    def __init__(
+        self,
+        symbol: mx.sym.Symbol,
+        arg: Mapping[str, np.ndarray],
+        aux: Mapping[str, np.ndarray],
+        *,
+        dtype: str = "float32",
+    ):
+        self.symbol, self.dtype = symbol, dtype
+        self.arg, self.aux = dict(arg), dict(aux)
+        self.executor: mx.executor.Executor | None = None
+        self.shapes: dict[str, tuple[int, ...]] = {}
+
+    def outputs(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """One forward pass; inputs that the graph does not ask for are left out. Raises: InputError for a missing array."""
+        shapes = {name: value.shape for name, value in inputs.items()}
+        if self.executor is None or shapes != self.shapes:
+            self.executor, self.shapes = bind(self.symbol, self.arg, self.aux, inputs, dtype=self.dtype), shapes
+        for name, value in inputs.items():
+            if name in self.executor.arg_dict:
+                self.executor.arg_dict[name][:] = value
+        return run(self.executor)
+
+
 def outputs_of(
     symbol: mx.sym.Symbol,
     names: Sequence[str],

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import mxnet as mx
 import numpy as np
 
 from dcn_tasks.config import Config, load_config
 from dcn_tasks.segmentation import image_labels
 from dcn_tasks.task import SEGMENTATION
 from mxnet_ref.build import build_symbol
-from mxnet_ref.executor import bind, run
+from mxnet_ref.executor import BoundGraph
 
 
 class Segmenter:
@@ -31,20 +30,11 @@ class Segmenter:
         dtype: str = "float32",
     ):
         self.cfg = load_config(config)
-        self.dtype = dtype
-        self.symbol = build_symbol(self.cfg, False, dtype=dtype)
-        self.arg, self.aux = dict(arg), dict(aux)
-        self.executor: mx.executor.Executor | None = None
-        self.shape: tuple[int, ...] | None = None
+        self.graph = BoundGraph(build_symbol(self.cfg, False, dtype=dtype), arg, aux, dtype=dtype)
 
     def prob(self, image: np.ndarray) -> np.ndarray:
         """RGB uint8 [H, W, 3] -> class probabilities [1, C, h, w]. Images of one size share an executor."""
-        inputs = SEGMENTATION.inputs(image, self.cfg)
-        shape = inputs["data"].shape
-        if self.executor is None or shape != self.shape:
-            self.executor, self.shape = bind(self.symbol, self.arg, self.aux, inputs, dtype=self.dtype), shape
-        self.executor.arg_dict["data"][:] = inputs["data"]
-        return run(self.executor)[0]
+        return self.graph.outputs(SEGMENTATION.inputs(image, self.cfg))[0]
 
     def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """RGB uint8 [H, W, 3] -> labels uint8 [H, W], enlarged by the nearest pixel as in the original; and `prob`."""

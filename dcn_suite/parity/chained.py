@@ -18,7 +18,7 @@ from dcn_suite.parity.decisions import decisions_of
 from dcn_suite.parity.isolated import as_shape
 from dcn_suite.parity.judge import Judgement, judge_function, judge_rounding
 from dcn_suite.parity.port import Port
-from dcn_suite.parity.reference import Reference
+from dcn_suite.parity.reference import ROI_POOLS, Reference
 from dcn_suite.parity.rows import Row, judged_row, reported_row
 from dcn_suite.parity.segments import SELECTORS, WITHOUT_CPU_BACKWARD, Segment
 
@@ -33,6 +33,7 @@ KINDS = {
     "_contrib_ModulatedDeformableConvolution": "sampling cells of deformable convolutions",
     "_contrib_DeformablePSROIPooling": "sampling cells of deformable RoI poolings",
 }
+OWN_KERNELS = (*ROI_POOLS, "_contrib_DeformableConvolution", "_contrib_ModulatedDeformableConvolution", "ROIPooling")
 MakePort = Callable[[str], Port]
 
 
@@ -114,8 +115,9 @@ def chained_rows(
         judge_rounding(judgements[name], theirs[name], gradients32[name], truth[name])
     for group in (outputs, parameters):
         layer = max((judgements[name].relative_error_mxnet for name in group), default=0.0)
-        for name in group:
-            judgements[name].ask_layer(layer)
+        for name, segment in group.items():
+            if segment.op not in OWN_KERNELS:
+                judgements[name].ask_layer(layer)
     rows = [row_of(key, segment, "output", judgements[key]) for key, segment in outputs.items()]
     rows += [row_of(name, segment, f"d {name}", judgements[name]) for name, segment in parameters.items()]
     rows.sort(key=lambda row: row.depth)

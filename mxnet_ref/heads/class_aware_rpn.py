@@ -9,24 +9,14 @@ import mxnet as mx
 
 from dcn_tasks.config import Config
 from dcn_tasks.network import NetworkSpec
-from mxnet_ref.heads.rpn import channel_softmax
+from mxnet_ref.heads.rpn import channel_softmax, rpn_losses
 
 Symbol = mx.sym.Symbol
 
 
 def class_aware_rpn_train(feature: Symbol, spec: NetworkSpec, cfg: Config) -> Symbol:
-    """The training graph's outputs: rpn_cls_prob [1, C, A*H, W] and rpn_bbox_loss [1, 4A, H, W].
-
-    Inputs label [1, A*H*W] (class, 0 background, -1 ignored), bbox_target and bbox_weight [1, 4A, H, W].
-    """
-    label, target, weight = (mx.sym.Variable(name=name) for name in ("label", "bbox_target", "bbox_weight"))
-    score, deltas = scores_and_deltas(feature, spec)
-    cls_prob = mx.sym.SoftmaxOutput(
-        name="rpn_cls_prob", data=score, label=label, multi_output=True, normalization="valid", use_ignore=True, ignore_label=-1
-    )  # fmt: skip
-    loss = weight * mx.sym.smooth_l1(name="rpn_bbox_loss_", scalar=3.0, data=deltas - target)
-    bbox_loss = mx.sym.MakeLoss(name="rpn_bbox_loss", data=loss, grad_scale=1.0 / cfg.TRAIN.RPN_BATCH_SIZE)
-    return mx.sym.Group([cls_prob, bbox_loss])
+    """The training graph's outputs: rpn_cls_prob [1, C, A*H, W] and rpn_bbox_loss [1, 4A, H, W]; inputs as rpn_losses."""
+    return mx.sym.Group(list(rpn_losses(*scores_and_deltas(feature, spec), cfg)))
 
 
 def class_aware_rpn_test(feature: Symbol, spec: NetworkSpec, cfg: Config, dtype: str) -> Symbol:

@@ -29,15 +29,24 @@ def scores_and_deltas(feature: Symbol, spec: NetworkSpec) -> tuple[Symbol, Symbo
     return mx.sym.Reshape(name="rpn_cls_score_reshape", data=score, shape=(0, 2, -1, 0)), deltas
 
 
-def rpn_train(feature: Symbol, im_info: Symbol, spec: NetworkSpec, cfg: Config, dtype: str) -> RPN:
-    """Proposals and the two losses of the training graph."""
+def rpn_losses(score: Symbol, deltas: Symbol, cfg: Config) -> tuple[Symbol, Symbol]:
+    """Nodes rpn_cls_prob and rpn_bbox_loss, of logits [1, C, A*H, W] (C is 2 in an RPN) and deltas [1, 4A, H, W].
+
+    Inputs label [1, A*H*W] (class, 0 background, -1 ignored), bbox_target and bbox_weight [1, 4A, H, W].
+    """
     label, target, weight = (mx.sym.Variable(name=name) for name in ("label", "bbox_target", "bbox_weight"))
-    score, deltas = scores_and_deltas(feature, spec)
     cls_prob = mx.sym.SoftmaxOutput(
         name="rpn_cls_prob", data=score, label=label, multi_output=True, normalization="valid", use_ignore=True, ignore_label=-1
     )  # fmt: skip
     loss = weight * mx.sym.smooth_l1(name="rpn_bbox_loss_", scalar=3.0, data=deltas - target)
     bbox_loss = mx.sym.MakeLoss(name="rpn_bbox_loss", data=loss, grad_scale=1.0 / cfg.TRAIN.RPN_BATCH_SIZE)
+    return cls_prob, bbox_loss
+
+
+def rpn_train(feature: Symbol, im_info: Symbol, spec: NetworkSpec, cfg: Config, dtype: str) -> RPN:
+    """Proposals and the two losses of the training graph."""
+    score, deltas = scores_and_deltas(feature, spec)
+    cls_prob, bbox_loss = rpn_losses(score, deltas, cfg)
     return RPN(proposals(score, deltas, im_info, spec, cfg.TRAIN, "rpn_cls_act", dtype), cls_prob, bbox_loss)
 
 

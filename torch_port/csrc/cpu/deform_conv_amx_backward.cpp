@@ -108,11 +108,7 @@ void run_segments(const DeformConvArrays<T, float>& a, bool channels_last, bool 
   });
 
   BackwardArguments<T> job = {};
-  job.shape = s;
-  job.border = a.border;
-  job.input = {map.data(), pixels + 1, padded_pitch<T>(s.channels)};
-  job.offset = a.offset;
-  job.mask = a.mask;
+  describe_call(job, a, map);
   job.grad_rows = rows.data();
   job.grad_columns = columns.data();
   job.tile = std::min(LARGEST_TILE, position_steps * 32);

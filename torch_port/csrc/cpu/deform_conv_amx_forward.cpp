@@ -61,11 +61,7 @@ bool amx_deform_conv_forward(const DeformConvArrays<T, float>& a, bool channels_
     }
   });
   ForwardArguments<T> job = {};
-  job.shape = s;
-  job.border = a.border;
-  job.input = {map.data(), pixels + 1, padded_pitch<T>(s.channels)};
-  job.offset = a.offset;
-  job.mask = a.mask;
+  describe_call(job, a, map);
   job.weight = weight.data();
   job.bias = a.bias;
   job.output = a.output;

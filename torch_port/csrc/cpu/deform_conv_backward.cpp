@@ -143,12 +143,8 @@ void run_units(const DeformConvArrays<T>& a, const Kernels<T>& kernel, bool chan
   });
 
   BackwardJob<T> job = {};
-  job.shape = s;
-  job.border = a.border;
-  job.input = {map.data(), pixels + 1, pitch};
+  describe_call(job, a, map);
   job.grad = {grad.data(), s.positions() + 1, padded_pitch<T>(s.out_channels)};
-  job.offset = a.offset;
-  job.mask = a.mask;
   job.tile = std::min(TILE, s.positions());
   job.want_input = a.grad_input;
   job.want_slopes = a.grad_offset;

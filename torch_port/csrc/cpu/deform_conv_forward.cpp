@@ -73,11 +73,7 @@ void tiled_deform_conv_forward(const DeformConvArrays<T>& a, bool channels_last)
   const Buffer<T> map = to_pixel_map(a.input, channels_last, s.images, s.channels, pixels);
   const Buffer<T> weight = packed_weight(s, a.weight, layout);
   ForwardJob<T> job = {};
-  job.shape = s;
-  job.border = a.border;
-  job.input = {map.data(), pixels + 1, padded_pitch<T>(s.channels)};
-  job.offset = a.offset;
-  job.mask = a.mask;
+  describe_call(job, a, map);
   job.weight = weight.data();
   job.bias = a.bias;
   job.output = a.output;

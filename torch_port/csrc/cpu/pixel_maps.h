@@ -72,4 +72,14 @@ void from_pixel_maps(const T* maps, int64_t copies, int64_t images, int64_t chan
   });
 }
 
+// What every job of the fused kernels is told of its call; `map`: the input as a pixel map.
+template <class T, class Job, class Arrays>
+void describe_call(Job& job, const Arrays& a, const Buffer<T>& map) {
+  job.shape = a.shape;
+  job.border = a.border;
+  job.input = {map.data(), a.shape.height * a.shape.width + 1, padded_pitch<T>(a.shape.channels)};
+  job.offset = a.offset;
+  job.mask = a.mask;
+}
+
 }  // namespace dcn::cpu

@@ -4,7 +4,6 @@ Sources: [paper] arXiv 1703.06211 appendix B, in words; [air] soeaver/caffe-mode
 re-implementation whose count of parameters is the paper's 64.3 M (conv 62.203 M, with the ImageNet classifier 64.252 M).
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 
 from torch_port.layers import (
     Add,
-    BatchNorm,
     Concat,
     DeformConv2d,
     ModulatedDeformConv2d,
@@ -21,7 +19,8 @@ from torch_port.layers import (
     RatedConv2d,
 )
 from torch_port.layers.modulation import OFFSETS, SAMPLES
-from torch_port.models.backbone.resnet import EXPANSION, MODULATED_LR_MULT, Stages
+from torch_port.models.backbone.resnet import MODULATED_LR_MULT
+from torch_port.models.backbone.stages import EXPANSION, StagedBackbone, UnitPlan, normalisation, projection
 
 Place = tuple[int, int, str, int]  # stage, 0-based unit, branch "a" or "b", convolution 2 or 3
 DEPTHS = {"a": 1, "b": 2}  # 3x3 convolutions of a branch [air]
@@ -60,7 +59,7 @@ class Branch(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         reach = offset_dilation or dilation
         for k in range(2, depth + 2):
-            self.add_module(f"bn{k - 1}", BatchNorm(width, eps=1e-5, use_global_stats=use_global_stats))
+            self.add_module(f"bn{k - 1}", normalisation(width, use_global_stats))
             self.add_module(f"relu{k - 1}", nn.ReLU())
             step = stride if k == 2 else 1
             geometry: dict[str, Any] = {"stride": step, "padding": dilation, "dilation": dilation}
@@ -129,9 +128,6 @@ class InceptionUnit(nn.Module):
     ):
         super().__init__()
 
-        def normalisation(channels: int) -> BatchNorm:
-            return BatchNorm(channels, eps=1e-5, use_global_stats=use_global_stats)
-
         def branch(name: str) -> Branch:
             return Branch(
                 in_channels,
@@ -148,14 +144,13 @@ class InceptionUnit(nn.Module):
         both, out_channels = sum(width // divisor for divisor in DIVISORS.values()), EXPANSION * width
         self.a, self.b = branch("a"), branch("b")
         self.concat = Concat()
-        self.bn1 = normalisation(both)
+        self.bn1 = normalisation(both, use_global_stats)
         self.relu1 = nn.ReLU()
         self.conv2 = nn.Conv2d(both, out_channels, 1, bias=False)
-        self.bn2 = normalisation(out_channels)
+        self.bn2 = normalisation(out_channels, use_global_stats)
         self.shortcut = None
         if projects:
-            projection = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
-            self.shortcut = nn.Sequential(OrderedDict(conv=projection, bn=normalisation(out_channels)))
+            self.shortcut = projection(in_channels, out_channels, stride, use_global_stats)
         self.add = Add()
         self.relu2 = nn.ReLU()
 
@@ -165,7 +160,7 @@ class InceptionUnit(nn.Module):
         return self.relu2(self.add(identity, self.bn2(self.conv2(hidden))))
 
 
-class AlignedInceptionResNet(nn.Module):
+class AlignedInceptionResNet(StagedBackbone):
     """Stem and stages 2 to 5: image -> the maps of all stages, at strides 4, 8, 16, and 16 or 32.
 
     Padding is k // 2 everywhere, max pooling included, so that a cell's centre is that of its receptive field [paper].
@@ -178,11 +173,6 @@ class AlignedInceptionResNet(nn.Module):
         offset_groups: G of the deformable convolutions. modulated: as Branch.
         stage5_stride, stage5_dilation, offset_dilation, use_global_stats: as torch_port.models.backbone.ResNet.
     """
-
-    stage2: nn.Sequential
-    stage3: nn.Sequential
-    stage4: nn.Sequential
-    stage5: nn.Sequential
 
     def __init__(
         self,
@@ -197,42 +187,26 @@ class AlignedInceptionResNet(nn.Module):
         offset_dilation: int | None = None,
         use_global_stats: bool = True,
     ):
-        super().__init__()
-        self.stem = nn.Sequential(
-            OrderedDict(
-                conv=nn.Conv2d(3, base_width, 7, stride=2, padding=3, bias=False),
-                bn=BatchNorm(base_width, eps=1e-5, use_global_stats=use_global_stats),
-                relu=nn.ReLU(),
-                pool=PaddedMaxPool(3, 2, padding=1),
+        def unit(plan: UnitPlan) -> InceptionUnit:
+            place = (plan.stage, plan.index)
+            return InceptionUnit(
+                plan.in_channels,
+                plan.width,
+                stride=plan.stride,
+                dilation=plan.dilation,
+                offset_dilation=offset_dilation,
+                projects=plan.projects,
+                modulated=modulated,
+                offset_groups={(of, k): offset_groups for s, i, of, k in deformable if (s, i) == place},
+                use_global_stats=use_global_stats,
             )
-        )
-        channels = base_width
-        strides = {2: 1, 3: 2, 4: 2, 5: stage5_stride}
-        for stage, count in enumerate(units, start=2):
-            width = base_width * 2 ** (stage - 2)
-            blocks = []
-            for index in range(count):
-                blocks.append(
-                    InceptionUnit(
-                        channels,
-                        width,
-                        stride=strides[stage] if index == 0 else 1,
-                        dilation=stage5_dilation if stage == 5 else 1,
-                        offset_dilation=offset_dilation,
-                        projects=index == 0,
-                        modulated=modulated,
-                        offset_groups={
-                            (of, k): offset_groups for s, i, of, k in deformable if (s, i) == (stage, index)
-                        },
-                        use_global_stats=use_global_stats,
-                    )
-                )
-                channels = EXPANSION * width
-            self.add_module(f"stage{stage}", nn.Sequential(*blocks))
 
-    def forward(self, data: Tensor) -> Stages:
-        """[N, 3, H, W], RGB minus mean -> stage s: [N, 4 * base_width * 2**(s - 2), FH, FW]; sides are rounded up."""
-        stage2 = self.stage2(self.stem(data))
-        stage3 = self.stage3(stage2)
-        stage4 = self.stage4(stage3)
-        return Stages(stage2, stage3, stage4, self.stage5(stage4))
+        super().__init__(
+            units,
+            base_width,
+            PaddedMaxPool(3, 2, padding=1),
+            unit,
+            stage5_stride=stage5_stride,
+            stage5_dilation=stage5_dilation,
+            use_global_stats=use_global_stats,
+        )

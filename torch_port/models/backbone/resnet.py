@@ -1,13 +1,11 @@
 """ResNet-v1 in the Caffe layout, with a dilated last stage and deformable units."""
 
-from collections import OrderedDict
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
 from torch_port.layers import (
     Add,
-    BatchNorm,
     CeilMaxPool,
     DeformConv2d,
     ModulatedDeformConv2d,
@@ -15,8 +13,8 @@ from torch_port.layers import (
     RatedConv2d,
 )
 from torch_port.layers.modulation import OFFSETS, SAMPLES
+from torch_port.models.backbone.stages import EXPANSION, StagedBackbone, UnitPlan, normalisation, projection
 
-EXPANSION = 4  # a bottleneck's output channels over its width
 MODULATED_LR_MULT = 0.1  # of convolutions that give offsets and masks, in the original's DCNv2_op example
 
 
@@ -60,12 +58,9 @@ class Bottleneck(nn.Module):
     ):
         super().__init__()
 
-        def normalisation(channels: int) -> BatchNorm:
-            return BatchNorm(channels, eps=1e-5, use_global_stats=use_global_stats)
-
         out_channels = EXPANSION * width
         self.conv1 = nn.Conv2d(in_channels, width, 1, stride, bias=False)
-        self.bn1 = normalisation(width)
+        self.bn1 = normalisation(width, use_global_stats)
         self.relu1 = nn.ReLU()
         geometry: dict[str, Any] = {"padding": dilation, "dilation": dilation}
         reach = offset_dilation or dilation
@@ -82,14 +77,13 @@ class Bottleneck(nn.Module):
         else:
             self.offset_conv = None
             self.conv2 = nn.Conv2d(width, width, 3, bias=False, **geometry)
-        self.bn2 = normalisation(width)
+        self.bn2 = normalisation(width, use_global_stats)
         self.relu2 = nn.ReLU()
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
-        self.bn3 = normalisation(out_channels)
+        self.bn3 = normalisation(out_channels, use_global_stats)
         self.shortcut = None
         if projects:
-            projection = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
-            self.shortcut = nn.Sequential(OrderedDict(conv=projection, bn=normalisation(out_channels)))
+            self.shortcut = projection(in_channels, out_channels, stride, use_global_stats)
         self.add = Add()
         self.relu3 = nn.ReLU()
 
@@ -103,16 +97,7 @@ class Bottleneck(nn.Module):
         return self.relu3(self.add(identity, self.bn3(self.conv3(hidden))))
 
 
-class Stages(NamedTuple):
-    """The maps of stages 2 to 5: [N, 4*width, H, W] at strides 4, 8, 16, and 16 or 32."""
-
-    stage2: Tensor
-    stage3: Tensor
-    stage4: Tensor
-    stage5: Tensor
-
-
-class ResNet(nn.Module):
+class ResNet(StagedBackbone):
     """Stem and stages 2 to 5: image -> the maps of all stages.
 
     With stage5_stride 1, stage 5 keeps stage 4's resolution and dilates its 3x3 convolutions instead.
@@ -129,11 +114,6 @@ class ResNet(nn.Module):
     Source: the original's get_resnet_v1_conv4 and _conv5; `layers/*.txt` of the specification, node by node.
     """
 
-    stage2: nn.Sequential
-    stage3: nn.Sequential
-    stage4: nn.Sequential
-    stage5: nn.Sequential
-
     def __init__(
         self,
         units: tuple[int, int, int, int] = (3, 4, 23, 3),
@@ -148,44 +128,26 @@ class ResNet(nn.Module):
         offset_dilation: int | None = None,
         use_global_stats: bool = True,
     ):
-        super().__init__()
-        self.stem = nn.Sequential(
-            OrderedDict(
-                conv=nn.Conv2d(3, base_width, 7, stride=2, padding=3, bias=False),
-                bn=BatchNorm(base_width, eps=1e-5, use_global_stats=use_global_stats),
-                relu=nn.ReLU(),
-                pool=CeilMaxPool(3, 2),
+        def unit(plan: UnitPlan) -> Bottleneck:
+            return Bottleneck(
+                plan.in_channels,
+                plan.width,
+                stride=plan.stride,
+                dilation=plan.dilation,
+                offset_dilation=offset_dilation if plan.stage == 5 else None,
+                projects=plan.projects,
+                offset_groups=offset_groups if (plan.stage, plan.index) in deformable else 0,
+                modulated=modulated,
+                offset_bias_lr_mult=offset_bias_lr_mult,
+                use_global_stats=use_global_stats,
             )
+
+        super().__init__(
+            units,
+            base_width,
+            CeilMaxPool(3, 2),
+            unit,
+            stage5_stride=stage5_stride,
+            stage5_dilation=stage5_dilation,
+            use_global_stats=use_global_stats,
         )
-        channels = base_width
-        strides = {2: 1, 3: 2, 4: 2, 5: stage5_stride}
-        for stage, count in enumerate(units, start=2):
-            width = base_width * 2 ** (stage - 2)
-            blocks = []
-            for index in range(count):
-                blocks.append(
-                    Bottleneck(
-                        channels,
-                        width,
-                        stride=strides[stage] if index == 0 else 1,
-                        dilation=stage5_dilation if stage == 5 else 1,
-                        offset_dilation=offset_dilation if stage == 5 else None,
-                        projects=index == 0,
-                        offset_groups=offset_groups if (stage, index) in deformable else 0,
-                        modulated=modulated,
-                        offset_bias_lr_mult=offset_bias_lr_mult,
-                        use_global_stats=use_global_stats,
-                    )
-                )
-                channels = EXPANSION * width
-            self.add_module(f"stage{stage}", nn.Sequential(*blocks))
-
-    def forward(self, data: Tensor) -> Stages:
-        """[N, 3, H, W], RGB minus mean -> stage s: [N, 4 * base_width * 2**(s - 2), FH, FW].
-
-        FH of stage 4 is about H/16, rounded up at the pool and at every stride: dcn_tasks.batch.feature_size computes it.
-        """
-        stage2 = self.stage2(self.stem(data))
-        stage3 = self.stage3(stage2)
-        stage4 = self.stage4(stage3)
-        return Stages(stage2, stage3, stage4, self.stage5(stage4))
