@@ -33,9 +33,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     path = Path(path)
     try:
         with whole_files_only(), Image.open(path) as header:
-            width, height = header.size
-            if width * height > MAX_PIXELS:
-                raise InputError(f"{path}: expected an image of at most {MAX_PIXELS} pixels, got {width}x{height}")
+            refuse_large(path, *header.size)
             header.load()  # OpenCV fills the rest of a truncated JPEG with grey and says nothing
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
@@ -44,6 +42,30 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     if image is None:
         raise InputError(f"{path}: expected an image that OpenCV reads (JPEG, PNG ...)")
     return np.ascontiguousarray(image[..., ::-1])
+
+
+def refuse_large(path: Path, width: int, height: int) -> None:
+    """Raises: InputError for more than MAX_PIXELS."""
+    if width * height > MAX_PIXELS:
+        raise InputError(f"{path}: expected an image of at most {MAX_PIXELS} pixels, got {width}x{height}")
+
+
+def read_label_map(path: str | os.PathLike) -> np.ndarray:
+    """A label map as uint8 [H, W]: the numbers of a palette or grey PNG, not its colours.
+
+    Raises: InputError as read_image, and for colours in place of numbers.
+    """
+    path = Path(path)
+    try:
+        with whole_files_only(), Image.open(path) as picture:
+            refuse_large(path, *picture.size)
+            if picture.mode not in ("P", "L", "1"):
+                raise InputError(
+                    f"{path}: expected a label map of one byte a pixel (palette or grey), got {picture.mode}"
+                )
+            return np.asarray(picture if picture.mode != "1" else picture.convert("L"), np.uint8)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: expected a whole label map (PNG), could not read it: {error}") from error
 
 
 def resize_scale(height: int, width: int, target: int, longest: int) -> float:
