@@ -68,6 +68,15 @@ def read_label_map(path: str | os.PathLike) -> np.ndarray:
         raise InputError(f"{path}: expected a whole label map (PNG), could not read it: {error}") from error
 
 
+def image_size(path: str | os.PathLike) -> tuple[int, int]:
+    """(width, height) in pixels as stored, read off the file's header. Raises: InputError when it is no image."""
+    try:
+        with Image.open(path) as header:
+            return header.size
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: expected an image (JPEG, PNG ...), could not read it: {error}") from error
+
+
 def resize_scale(height: int, width: int, target: int, longest: int) -> float:
     """The factor that brings the short side to `target` px, unless the long side would pass `longest` px."""
     scale = target / min(height, width)

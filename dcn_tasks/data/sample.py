@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dcn_tasks.data.sbd import read_sbd_labels
 from dcn_tasks.errors import InputError
 from dcn_tasks.images import read_image, read_label_map
 
@@ -72,7 +73,7 @@ class Sample:
         """uint8 [H, W] of training labels, None without a label map. Raises: as read_image."""
         if self.labels is None:
             return None
-        labels = read_label_map(self.labels) if isinstance(self.labels, Path) else self.labels
+        labels = self.labels if isinstance(self.labels, np.ndarray) else label_file(self.labels)
         self._check(labels.shape, self.labels, "a label map")
         if self.label_ids is not None:
             labels = self.label_ids[labels]
@@ -91,3 +92,8 @@ class Sample:
                 f"{name}: expected {what} of {self.width}x{self.height} pixels, as annotated, got {size[1]}x{size[0]}: was "
                 "it resized, or turned by an EXIF orientation (which is ignored)?"
             )
+
+
+def label_file(path: Path) -> np.ndarray:
+    """A label map uint8 [H, W]: an image, or SBD's .mat."""
+    return read_sbd_labels(path) if path.suffix == ".mat" else read_label_map(path)
