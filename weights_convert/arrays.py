@@ -47,7 +47,7 @@ class Params:
 
     `arg`: parameters by name without `arg:`; names that stood without any prefix (Gluon) are here too and are listed
     in `bare`. `aux`: auxiliary states (BatchNorm statistics) by name without `aux:`. `unnamed`: the arrays of a file
-    that has no names. Values are read-only NumPy arrays (views of the mapped file where aligned) or `Sparse`.
+    that has no names. Values are read-only NumPy arrays (views of the mapped file, aligned or not) or `Sparse`.
     """
 
     arg: dict[str, Array] = field(default_factory=dict)
@@ -102,3 +102,7 @@ def same_bits(one: Array, other: Array) -> bool:
 def as_bytes(array: np.ndarray) -> np.ndarray:
     """The array's memory as uint8 [nbytes], C order; copies only where the array is not contiguous."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def little_endian(array: np.ndarray) -> np.ndarray:
+    return array.astype(array.dtype.newbyteorder("<")) if array.dtype.byteorder == ">" else array

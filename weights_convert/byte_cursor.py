@@ -61,7 +61,7 @@ class ByteCursor:
         return self.numbers(letter, what)[0]
 
     def array(self, dtype: np.dtype, shape: tuple[int, ...], what: str) -> np.ndarray:
-        """A read-only array [*shape]: a view of the map where aligned, otherwise a copy no larger than the file."""
+        """A read-only array [*shape]: a view of the map (of an odd address perhaps, which NumPy allows)."""
         count = 1
         for extent in shape:  # Python integers: a claim of 2**80 elements can't wrap round
             count *= extent
@@ -73,8 +73,6 @@ class ByteCursor:
             self.fail(f"{what}: NumPy can't hold shape {list(shape)} ({error})")
         if array.dtype == BOOL and count and array.view(np.uint8).max() > 1:
             self.fail(f"{what}: a bool array holds a byte that is neither 0 nor 1")
-        if not array.flags.aligned:
-            array = array.copy()
         array.setflags(write=False)
         self.offset += count * dtype.itemsize
         return array

@@ -15,7 +15,7 @@ from weights_convert.complaints import SHOWN, fitting_configs, misfit
 from weights_convert.dtypes import BFLOAT16
 from weights_convert.rules.rule import TEST_SUFFIX, TRAIN_PREFIX
 from weights_convert.rules.rule_set import Account, RuleSet, account_for, rules_for
-from weights_convert.tensors import to_array, to_tensor
+from weights_convert.tensors import as_array, to_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -37,8 +37,12 @@ class Converted:
     dropped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As they stand in a weights file: `train/NAME` beside NAME; views of the mapped source where it is dense."""
+        return self.state | self.train
+
     def tensors(self) -> dict[str, torch.Tensor]:
-        return {name: to_tensor(array) for name, array in (self.state | self.train).items()}
+        return {name: to_tensor(array) for name, array in self.arrays().items()}
 
 
 def convert_params(params: Params, cfg: Config, *, source: str = "params") -> Converted:
@@ -153,10 +157,6 @@ def torch_problems(state: Mapping[str, torch.Tensor | np.ndarray], rules: RuleSe
     if given and len(given) < len(copies):
         problems.append(f"{TRAIN_PREFIX}{given[0]} came without its partner; give both or none")
     return problems
-
-
-def as_array(value: torch.Tensor | np.ndarray) -> np.ndarray:
-    return value if isinstance(value, np.ndarray) else to_array(value)
 
 
 def by_name(params: Params, source: str) -> dict[str, tuple[str, Array]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
-from weights_convert.arrays import Array, Params, Sparse, as_bytes, same_bits
+from weights_convert.arrays import Array, Params, Sparse, as_bytes, little_endian, same_bits
 from weights_convert.dtypes import FLAG_OF_DTYPE
 from weights_convert.load import load_params
 from weights_convert.ndarray_list import CSR, DENSE, LIST_MAGIC, MAX_DIMENSIONS, MAX_NAME_BYTES, ROW_SPARSE, V2
@@ -79,10 +79,6 @@ def write_sparse(file: BinaryIO, sparse: Sparse) -> None:
 
 def write_values(file: BinaryIO, array: np.ndarray) -> None:
     file.write(as_bytes(little_endian(array)).data)
-
-
-def little_endian(array: np.ndarray) -> np.ndarray:
-    return array.astype(array.dtype.newbyteorder("<")) if array.dtype.byteorder == ">" else array
 
 
 def type_flag(array: np.ndarray) -> int:

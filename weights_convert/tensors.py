@@ -33,3 +33,7 @@ def to_array(tensor: torch.Tensor) -> np.ndarray:
     array = array.view()
     array.setflags(write=False)
     return array
+
+
+def as_array(value: torch.Tensor | np.ndarray) -> np.ndarray:
+    return value if isinstance(value, np.ndarray) else to_array(value)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
-from weights_convert.arrays import same_bits
+from weights_convert.arrays import little_endian
 from weights_convert.byte_cursor import AGAIN, map_file
 from weights_convert.rules.rule import TRAIN_PREFIX
-from weights_convert.tensors import to_array
+from weights_convert.safetensors_stream import differing, write_safetensors
+from weights_convert.tensors import as_array
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 
@@ -36,26 +39,23 @@ class WeightsFile:
         return self.state | {TRAIN_PREFIX + name: tensor for name, tensor in self.train.items()}
 
 
-def save_weights(path: str | os.PathLike, tensors: dict[str, torch.Tensor], metadata: dict[str, object]) -> None:
-    """Write tensors and metadata (texts as they are, anything else as JSON), read back and compare every bit.
+def save_weights(
+    path: str | os.PathLike, tensors: Mapping[str, torch.Tensor | np.ndarray], metadata: Mapping[str, object]
+) -> None:
+    """Write tensors and metadata (texts as they are, anything else as JSON), read back and compare every byte.
+
+    Arrays that are views of a mapped `.params` file go to the disk without a copy in memory.
 
     Raises: OSError from the disk; then no half-written file is left and an old one stays.
     """
-    from safetensors.torch import save
-
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
-    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, texts)
+    arrays = {name: little_endian(as_array(tensor)) for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
-        del data
-        compare_with_file(temporary, Path(path), tensors)
-
-
-def compare_with_file(written: Path, path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    with safe_open(written, "pt") as file:
-        for name, tensor in tensors.items():
-            if not same_bits(to_array(file.get_tensor(name)), to_array(tensor)):
-                raise OSError(f"{path}: {name} did not come back from the disk as written; check the disk, then retry")
+        with open(temporary, "wb") as file:
+            write_safetensors(file, arrays, texts)
+        with closing(map_file(temporary)) as mapped, memoryview(mapped) as written:
+            for what in differing(written, arrays, texts):
+                raise OSError(f"{path}: {what} did not come back from the disk as written; check the disk, then retry")
 
 
 def load_weights(path: str | os.PathLike) -> WeightsFile:

@@ -88,7 +88,7 @@ def convert_to_torch(source: Path, config: str, out: Path, verify: bool) -> dict
     converted = convert_params(params, cfg, source=str(source))
     with staged_folder(out) as staging:
         with Console(stderr=True).status(f"writing {out / WEIGHTS}"):
-            save_weights(staging / WEIGHTS, converted.tensors(), origin(source, config, cfg, converted))
+            save_weights(staging / WEIGHTS, converted.arrays(), origin(source, config, cfg, converted))
         (staging / CONFIG).write_text(dump(cfg), encoding="utf-8")
         parity = verified(params, converted, cfg, staging) if verify else not_verified("--verify was not given")
         (staging / PARITY).write_text(json.dumps(parity, indent=2) + "\n", encoding="utf-8")

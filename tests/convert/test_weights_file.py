@@ -1,14 +1,18 @@
 """`.safetensors` files keep tensors, training copies and their origin; damaged ones are named."""
 
 import errno
+import io
 import json
-from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from dcn_tasks.errors import InputError
-from weights_convert import load_weights, save_weights
+from weights_convert import load_weights, save_weights, weights_file
+from weights_convert.arrays import same_bits
+from weights_convert.safetensors_stream import NAME_OF_DTYPE, write_safetensors
+from weights_convert.tensors import to_array
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "train/a.weight": torch.ones(2, 3, dtype=torch.bfloat16)}
 
@@ -36,25 +40,59 @@ def test_missing_file_is_refused(tmp_path):
         load_weights(tmp_path / "m.safetensors")
 
 
+def test_arrays_are_written_as_tensors_are(tmp_path):
+    arrays = {name: to_array(tensor) for name, tensor in TENSORS.items()}
+    save_weights(tmp_path / "arrays.safetensors", arrays, {"source": "x"})
+    save_weights(tmp_path / "tensors.safetensors", TENSORS, {"source": "x"})
+    assert (tmp_path / "arrays.safetensors").read_bytes() == (tmp_path / "tensors.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("dtype", sorted(NAME_OF_DTYPE, key=str), ids=str)
+def test_every_type_is_read_by_the_safetensors_package(tmp_path, dtype):
+    array = np.arange(6).reshape(2, 3).astype(dtype)
+    arrays = {"a": array, "empty": array[:0], "scalar": array[0, 1:2].reshape(())}
+    save_weights(tmp_path / "m.safetensors", arrays, {})
+    state = load_weights(tmp_path / "m.safetensors").state
+    for name, expected in arrays.items():
+        assert same_bits(to_array(state[name]), expected)
+
+
+def test_array_at_an_odd_address_is_written_as_it_is(tmp_path):
+    """As in a mapped `.params` file whose arrays follow one of five bytes."""
+    odd = np.frombuffer(b"\0" + np.arange(5.0).tobytes(), np.float64, offset=1)
+    assert not odd.flags.aligned
+    save_weights(tmp_path / "m.safetensors", {"a": odd}, {})
+    assert load_weights(tmp_path / "m.safetensors").state["a"].tolist() == [0, 1, 2, 3, 4]
+
+
 def test_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "m.safetensors"
     save_weights(path, TENSORS, {})
     before = path.read_bytes()
 
-    def full(self, data):
-        with open(self, "wb") as file:
-            file.write(data[:5])
+    def full(file, arrays, metadata):
+        file.write(b"12345")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(weights_file, "write_safetensors", full)
     with pytest.raises(OSError, match="No space left"):
         save_weights(path, {"b": torch.zeros(1)}, {})
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
 
 
-def test_disk_that_changes_a_bit_is_noticed(tmp_path, monkeypatch):
-    write = Path.write_bytes
-    monkeypatch.setattr(Path, "write_bytes", lambda self, data: write(self, data[:-1] + bytes([data[-1] ^ 1])))
-    with pytest.raises(OSError, match="did not come back"):
+@pytest.mark.parametrize(("place", "named"), [(-1, "train/a.weight"), (9, "the header"), (None, "the file's length")])
+def test_disk_that_changes_a_byte_is_noticed(tmp_path, monkeypatch, place, named):
+    def write(file, arrays, metadata):
+        buffer = io.BytesIO()
+        write_safetensors(buffer, arrays, metadata)
+        data = bytearray(buffer.getvalue())
+        if place is None:
+            data += b"!"
+        else:
+            data[place] ^= 1
+        file.write(data)
+
+    monkeypatch.setattr(weights_file, "write_safetensors", write)
+    with pytest.raises(OSError, match=f"{named} did not come back"):
         save_weights(tmp_path / "m.safetensors", TENSORS, {})
     assert list(tmp_path.iterdir()) == []
