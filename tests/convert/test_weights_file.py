@@ -3,6 +3,11 @@
 import errno
 import io
 import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -96,3 +101,40 @@ def test_disk_that_changes_a_byte_is_noticed(tmp_path, monkeypatch, place, named
     with pytest.raises(OSError, match=f"{named} did not come back"):
         save_weights(tmp_path / "m.safetensors", TENSORS, {})
     assert list(tmp_path.iterdir()) == []
+
+
+WRITER = """
+import sys
+import numpy as np
+from weights_convert import save_weights
+
+block = np.arange(1 << 18, dtype=np.float32)
+print("ready", flush=True)
+save_weights(sys.argv[1], {f"layer{n}.weight": block + n for n in range(64)}, {})
+"""
+
+
+def hidden_bytes(folder: Path) -> int:
+    total = 0
+    for entry in os.scandir(folder):
+        with suppress(FileNotFoundError):  # renamed since
+            total += entry.stat().st_size if entry.name.startswith(".") else 0
+    return total
+
+
+@pytest.mark.parametrize("written", [0, 1 << 20, 40 << 20, 64 << 20])
+def test_killed_writer_leaves_the_old_file_or_a_whole_new_one(tmp_path, written):
+    """SIGKILL once the hidden temporary file has so many of its 64 MiB; the last comes while it is compared."""
+    path = tmp_path / "m.safetensors"
+    save_weights(path, TENSORS, {})
+    before = path.read_bytes()
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE)
+    assert writer.stdout.readline() == b"ready\n"
+    while writer.poll() is None and hidden_bytes(tmp_path) < written + 1:
+        time.sleep(0.0005)
+    writer.kill()
+    writer.communicate()
+    if path.read_bytes() != before:  # it was quicker than the signal
+        state = load_weights(path).state
+        assert len(state) == 64 and state["layer63.weight"][-1] == (1 << 18) + 62
+    assert [entry.name for entry in tmp_path.iterdir() if not entry.name.startswith(".")] == [path.name]
