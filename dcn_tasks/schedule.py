@@ -10,7 +10,7 @@ class WarmupMultiFactor:
 
     Args:
         base_lr: after the warm-up. steps: updates after which the rate is multiplied by `factor`, increasing.
-        warmup: whether updates below `warmup_step` use `warmup_lr`.
+        warmup: whether updates below `warmup_step` use `warmup_lr`. warmup_from: updates done before they are counted.
     """
 
     base_lr: float
@@ -19,10 +19,11 @@ class WarmupMultiFactor:
     warmup: bool = False
     warmup_lr: float = 0.0
     warmup_step: int = 0
+    warmup_from: int = 0
 
     def __call__(self, num_update: int) -> float:
         """Rate of the update with this number, the first being 1 as in MXNet; a step takes effect when num_update > step."""
-        if self.warmup and num_update < self.warmup_step:
+        if self.warmup and num_update - self.warmup_from < self.warmup_step:
             return self.warmup_lr
         return self.base_lr * self.factor ** sum(num_update > step for step in self.steps)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from dcn_tasks.config import Config, load_config
 from dcn_tasks.images import to_network_input
+from dcn_tasks.initial import normal
 from dcn_tasks.network import NetworkSpec
 from dcn_tasks.proposals import Proposals, propose_from_pyramid
 from dcn_tasks.pyramid import levels_of, size_in_levels
@@ -23,7 +24,7 @@ from mxnet_ref.detect import Detector
 from mxnet_ref.executor import Arrays, outputs_of
 from mxnet_ref.heads.fpn import LEVELS as POOLED_LEVELS
 from mxnet_ref.heads.layout import LAYOUTS
-from mxnet_ref.init import init_params, normal
+from mxnet_ref.init import init_params
 from mxnet_ref.neck import Pyramid
 
 LOGIT_STD = 2.0  # class scores of the RPN and of the RoIs

@@ -84,6 +84,26 @@ def load_momentum(prefix: str | Path, epoch: int) -> Arrays:
     return load_arrays(checkpoint_path(prefix, epoch, "states.params"))
 
 
+def save_state(path: Path, arg: Mapping, aux: Mapping, momentum: Mapping, updates: int) -> Path:
+    """Write all that a training goes on from into one file, whole or not at all: arg:, aux:, momentum: and `updates`."""
+    groups = {"arg": arg, "aux": aux, "momentum": momentum}
+    arrays = {f"{group}:{name}": value for group, named in groups.items() for name, value in named.items()}
+    return save_arrays(path, {**arrays, "updates": np.array([updates], np.int64)})
+
+
+def load_state(path: Path) -> tuple[Arrays, Arrays, Arrays, int]:
+    """Read what `save_state` wrote: (arg, aux, momentum, updates). Raises: InputError for a file that is something else."""
+    loaded = load_arrays(path)
+    if "updates" not in loaded:
+        raise InputError(f"{path}: expected the state of a training, with its number of updates: is it a checkpoint?")
+    updates = int(loaded.pop("updates")[0])
+    groups: dict[str, Arrays] = {"arg": {}, "aux": {}, "momentum": {}}
+    for name, value in loaded.items():
+        group, _, own = name.partition(":")
+        groups[group][own] = value
+    return groups["arg"], groups["aux"], groups["momentum"], updates
+
+
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
     with atomic_path(path) as temporary:
         mx.nd.save(str(temporary), {name: mx.nd.array(value, dtype=value.dtype) for name, value in arrays.items()})

@@ -8,22 +8,10 @@ import numpy as np
 
 from dcn_tasks.config import Config, load_config
 from dcn_tasks.errors import InputError
-from dcn_tasks.streams import Draws
+from dcn_tasks.initial import initial_value, is_new_layer
 from mxnet_ref.build import build_symbol
 from mxnet_ref.checkpoint import checkpoint_path, load_checkpoint
 from mxnet_ref.executor import Arrays, parameter_shapes
-
-HEAD_PREFIXES = (
-    *("rpn_", "conv_new_", "rfcn_", "fc_new_", "fc_deform_", "cls_score_", "bbox_pred_", "fpn_"),  # detection
-    *("fc6_", "score_", "upsampling_"),  # DeepLab
-)
-OFFSET_PIECES = (
-    "offset_t_",
-    "offset_p",
-    "offset_weight",
-    "offset_bias",
-    "fc_deform_3_",
-)  # zero at first: training starts from the regular grid
 
 
 def init_params(config: str | Path | Config, *, seed: int = 0, pretrained: bool = True) -> tuple[Arrays, Arrays]:
@@ -37,7 +25,7 @@ def init_params(config: str | Path | Config, *, seed: int = 0, pretrained: bool 
     cfg = load_config(config)
     arg_shapes, aux_shapes = network_shapes(cfg)
     arg = {name: initial_value(name, shape, seed) for name, shape in arg_shapes.items()}
-    aux = {name: np.full(shape, float(name.endswith("_var")), np.float32) for name, shape in aux_shapes.items()}
+    aux = {name: initial_value(name, shape, seed) for name, shape in aux_shapes.items()}
     if pretrained and cfg.network.pretrained:
         take_pretrained(cfg, arg, aux)
     return arg, aux
@@ -50,32 +38,13 @@ def network_shapes(cfg: Config) -> tuple[dict, dict]:
     return parameter_shapes(symbol, {name: inputs[name] for name in symbol.list_arguments() if name in inputs})
 
 
-def initial_value(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """One parameter, from its own random stream, so that it does not depend on which others there are."""
-    if any(piece in name for piece in OFFSET_PIECES) or name.endswith(("_bias", "_beta")):
-        return np.zeros(shape, np.float32)
-    if name.endswith("_gamma"):
-        return np.ones(shape, np.float32)
-    if name == "upsampling_weight":
-        kernel = mx.nd.zeros(shape)
-        mx.init.Bilinear()(mx.init.InitDesc(name), kernel)
-        return kernel.asnumpy()
-    std = 0.01 if name.startswith(HEAD_PREFIXES) else np.sqrt(2 / np.prod(shape[1:]))
-    return normal(name, shape, seed) * np.float32(std)
-
-
-def normal(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """N(0, 1) float32 from a parameter's own stream."""
-    return Draws(seed).generator(f"init/{name}").standard_normal(shape, np.float32)
-
-
 def take_pretrained(cfg: Config, arg: Arrays, aux: Arrays) -> None:
     """Replace the backbone's arrays by those of the checkpoint that the configuration names, in place."""
     path = checkpoint_path(cfg.network.pretrained, cfg.network.pretrained_epoch)
     found = load_checkpoint(cfg.network.pretrained, cfg.network.pretrained_epoch)
     for own, loaded in zip((arg, aux), found, strict=True):
         for name, value in own.items():
-            if name.startswith(HEAD_PREFIXES) or any(piece in name for piece in OFFSET_PIECES):
+            if is_new_layer(name):
                 continue
             if name not in loaded:
                 raise InputError(

@@ -1,28 +1,28 @@
 """One network in training: MXNet's Module with the original's optimiser, warm-up and schedule, one image per update."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import mxnet as mx
 import numpy as np
 
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
-from dcn_tasks.schedule import WarmupMultiFactor, steps_in_updates
+from dcn_tasks.recipe import gradient_scale
+from dcn_tasks.schedule import WarmupMultiFactor
 from dcn_tasks.streams import Draws
 from dcn_tasks.task import Task, task_of
+from dcn_tasks.training_loop import Image, TrainingDiverged, Update
 from mxnet_ref.build import build_symbol
+from mxnet_ref.diagnose import first_nonfinite
 from mxnet_ref.executor import Arrays
+from mxnet_ref.gradient_sums import GradientSums, copied, put_back, put_mean
 from mxnet_ref.init import fixed_parameters
 from mxnet_ref.notices import without_binding_notices
 from mxnet_ref.operators import raise_failure, set_draws, with_cpu_backward
 
 Batch = Mapping[str, np.ndarray]
 MAX_BOUND = 64  # graphs kept bound: sizes of images times numbers of objects
-
-
-class TrainingDiverged(ArithmeticError):
-    """A loss is no longer finite; the message names the update and the first bad array."""
 
 
 class NotFinite(ValueError):
@@ -40,19 +40,13 @@ class Schedule(mx.lr_scheduler.LRScheduler):
         return self.schedule(num_update)
 
 
-def schedule_of(cfg: Config, updates_per_epoch: int) -> WarmupMultiFactor:
-    """TRAIN.lr, lr_step, lr_factor and warm-up."""
-    train = cfg.TRAIN
-    steps = steps_in_updates(train.lr_step, updates_per_epoch)
-    return WarmupMultiFactor(train.lr, steps, train.lr_factor, train.warmup, train.warmup_lr, train.warmup_step)
-
-
 class Trainer:
     """The training graph with its parameters and optimiser; each set of input shapes is bound once and then kept.
 
     Args:
         first: a batch, for the first binding. arg, aux: parameters to start from, normalised box weights.
-        momentum: to go on with, by parameter; None: zeros.
+        momentum: to go on with, by parameter; None: zeros. updates: done before.
+        images_per_update: whose gradients one update adds up, for TRAIN.GRADIENT_RULE.
     """
 
     def __init__(
@@ -63,8 +57,12 @@ class Trainer:
         aux: Mapping[str, np.ndarray],
         schedule: WarmupMultiFactor,
         momentum: Mapping[str, np.ndarray] | None = None,
+        *,
+        updates: int = 0,
+        images_per_update: int = 1,
     ):
-        symbol = with_cpu_backward(build_symbol(cfg, True))
+        self.symbol = symbol = with_cpu_backward(build_symbol(cfg, True))
+        self.schedule, self.updates = schedule, updates
         self.task = task = task_of(cfg)
         parameters = [name for name in symbol.list_arguments() if name not in task.batch_names]
         check_parameters(parameters, symbol.list_auxiliary_states(), arg, aux)
@@ -79,8 +77,9 @@ class Trainer:
             arg_params={name: mx.nd.array(arg[name]) for name in parameters},
             aux_params={name: mx.nd.array(aux[name]) for name in symbol.list_auxiliary_states()},
         )
-        settings = {"momentum": cfg.TRAIN.momentum, "wd": cfg.TRAIN.wd, "rescale_grad": 1.0, "clip_gradient": None}
-        settings |= {"learning_rate": schedule(1), "lr_scheduler": Schedule(schedule)}
+        settings = {"momentum": cfg.TRAIN.momentum, "wd": cfg.TRAIN.wd, "clip_gradient": None}
+        settings |= {"rescale_grad": gradient_scale(cfg, images_per_update), "begin_num_update": updates}
+        settings |= {"learning_rate": schedule(updates + 1), "lr_scheduler": Schedule(schedule)}
         self.module.init_optimizer(kvstore=None, optimizer="sgd", optimizer_params=settings)
         self.first, self.used = shapes_of(first, task), []
         self.updater = self.module._curr_module._updater
@@ -88,24 +87,60 @@ class Trainer:
         for name, value in (momentum or {}).items():
             self.updater.states[self.index[name]] = mx.nd.array(value)
             self.updater.states_synced[self.index[name]] = True
+        self.sums = GradientSums(cfg.default.kvstore)
 
-    def update(self, batch: Batch, draws: Draws) -> dict[str, np.ndarray]:
-        """Forward, backward and one optimiser step. Returns: the graph's outputs by the task's output_names.
+    def update(self, images: Iterable[Image]) -> Update:
+        """Forward and backward for every image, one step of the optimiser on the sum of their gradients.
 
+        Every image starts from the same moving statistics, whose means over the images are kept, as the original keeps
+        the mean over its devices.
         Raises: TrainingDiverged; the parameters are then those before this update.
         """
+        images = list(images)
+        outputs = [self.learn_from(images[0])] if len(images) == 1 else self.learn_from_all(images)
+        self.module.update()
+        self.updates += 1
+        return Update(self.updates, self.schedule(self.updates), outputs)
+
+    def learn_from_all(self, images: list[Image]) -> list[dict[str, np.ndarray]]:
+        """As learn_from, for several; leaves the sums of their gradients and the means of the statistics in the graph."""
+        outputs, gradients, states = [], [], []
+        mx.nd.waitall()
+        start = copied(self.states)
+        for image in images:
+            put_back(self.states, start)  # also where the last image diverges: its own statistics move in backward
+            outputs.append(self.learn_from(image))
+            mx.nd.waitall()  # BatchNorm's backward moves the statistics, and MXNet's engine doesn't know that
+            gradients.append(copied(self.gradients))
+            states.append(copied(self.states))
+        self.sums.put(gradients, self.gradients)
+        put_mean(self.states, states)
+        return outputs
+
+    @property
+    def gradients(self) -> dict[str, mx.nd.NDArray]:
+        """Those of the graph that is bound now, by trained parameter."""
+        (executor,) = self.module._curr_module._exec_group.execs
+        return {name: executor.grad_dict[name] for name in self.index if executor.grad_dict.get(name) is not None}
+
+    @property
+    def states(self) -> dict[str, mx.nd.NDArray]:
+        """Moving statistics of the graph that is bound now."""
+        (executor,) = self.module._curr_module._exec_group.execs
+        return executor.aux_dict
+
+    def learn_from(self, image: Image) -> dict[str, np.ndarray]:
+        """Forward and backward. Returns: the graph's outputs by the task's output_names. Raises: TrainingDiverged."""
         try:
-            outputs = self.forward(batch, draws)
+            outputs = self.forward(image.batch, image.draws)
         except ValueError as error:
-            bad = self.not_finite()
-            if not bad and not isinstance(error, NotFinite):
+            blame = first_nonfinite(self.symbol, *self.parameters(), image.batch, image.draws)
+            if blame is None and not isinstance(error, NotFinite):
                 raise
-            first = f"the first parameter that is not finite is {bad[0]}" if bad else "all parameters are finite"
             raise TrainingDiverged(
-                f"update {draws.step}: {error}; {first}: lower TRAIN.lr or lengthen the warm-up"
+                f"update {self.updates + 1}: {error}; {blame or 'every layer is finite'}: lower TRAIN.lr or lengthen the warm-up"
             ) from error
         self.module.backward()
-        self.module.update()
         return outputs
 
     def forward(self, batch: Batch, draws: Draws) -> dict[str, np.ndarray]:
@@ -133,11 +168,6 @@ class Trainer:
         if len(self.used) > MAX_BOUND:
             mx.nd.waitall()
             del buckets[self.used.pop(0)]
-
-    def not_finite(self) -> list[str]:
-        """Parameters and statistics that hold a NaN or an infinity."""
-        arg, aux = self.parameters()
-        return [name for name, value in {**arg, **aux}.items() if not np.isfinite(value).all()]
 
     def parameters(self) -> tuple[Arrays, Arrays]:
         """(arg, aux) as they are now."""

@@ -2,21 +2,24 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dcn_tasks.config import Config, load_config
 from dcn_tasks.errors import InputError
+from dcn_tasks.recipe import schedule_of
 from dcn_tasks.scenes import scene_source
 from dcn_tasks.streams import Draws
 from dcn_tasks.task import task_of
+from dcn_tasks.training_log import means, training_bar
+from dcn_tasks.training_loop import Image, Update, run_updates
 from mxnet_ref.checkpoint import save_checkpoint, save_momentum
 from mxnet_ref.executor import Arrays
-from mxnet_ref.trainer import Batch, Trainer, schedule_of
+from mxnet_ref.trainer import Batch, Trainer
 
+SHOWN_UPDATES = 50  # whose mean the bar shows
 OnStep = Callable[[int, dict[str, float], Mapping[str, np.ndarray]], None]
 
 
@@ -60,28 +63,33 @@ def train(
     cfg = load_config(config)
     of_task = task_of(cfg)
     epoch_length = updates_per_epoch or steps
-    schedule = schedule_of(cfg, epoch_length)
-    trainer: Trainer | None = None
+    given = iter(batches)
+    first = next(given, None)
+    if first is None:
+        raise InputError(f"train: expected {steps} batches, got 0: give more, or fewer updates")
+    trainer = Trainer(cfg, first, arg, aux, schedule_of(cfg, epoch_length), momentum)
     result = Training(dict(arg), dict(aux))
-    with bar(progress) as display:
-        task = display.add_task("training (MXNet)", total=steps, losses="")
-        for number, batch in zip(range(1, steps + 1), batches, strict=False):
-            if trainer is None:
-                trainer = Trainer(cfg, batch, arg, aux, schedule, momentum)
-            outputs = trainer.update(batch, Draws(seed, number))
-            result.metrics.append(of_task.metrics(outputs, batch))
+    with training_bar(progress) as display:
+        task = display.add_task("training (MXNet)", total=steps, now="")
+
+        def watch(update: Update, images: Sequence[Image]) -> None:
+            outputs = update.outputs[0]
+            result.metrics.append(of_task.metrics(outputs, images[0].batch))
             if on_step is not None:
-                on_step(number, result.metrics[-1], outputs)
-            display.update(task, advance=1, losses=summary(result.metrics, of_task.shown))
-            if number % epoch_length == 0 or number == steps:
-                result.arg, result.aux = trainer.parameters()
-                result.momentum = trainer.momentum()
-                if prefix is not None:
-                    epoch = -(-number // epoch_length)
-                    result.checkpoints.append(save_checkpoint(prefix, epoch, result.arg, result.aux, cfg))
-                    save_momentum(prefix, epoch, result.momentum)
-    if len(result.metrics) < steps:
-        raise InputError(f"train: expected {steps} batches, got {len(result.metrics)}")
+                on_step(update.number, result.metrics[-1], outputs)
+            recent = means(result.metrics[-SHOWN_UPDATES:])
+            display.update(task, advance=1, now="  ".join(f"{name} {recent[name]:.3f}" for name in of_task.shown))
+
+        def save(number: int) -> None:
+            result.arg, result.aux = trainer.parameters()
+            result.momentum = trainer.momentum()
+            if prefix is not None:
+                epoch = -(-number // epoch_length)
+                result.checkpoints.append(save_checkpoint(prefix, epoch, result.arg, result.aux, cfg))
+                save_momentum(prefix, epoch, result.momentum)
+
+        images = ([Image(batch, Draws(seed, number))] for number, batch in enumerate(chain([first], given), 1))
+        run_updates(trainer, images, last=steps, watch=watch, checkpoints={epoch_length: save})
     return result
 
 
@@ -95,14 +103,3 @@ def scene_batches(config: str | Path | Config, *, seed: int = 0) -> Iterator[Bat
         number += 1
         if len(scene.boxes):
             yield of_task.batch(scene, cfg, Draws(seed, number))
-
-
-def bar(shown: bool) -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, TextColumn("{task.fields[losses]}"), console=Console(stderr=True, quiet=not shown))
-
-
-def summary(history: Sequence[Mapping[str, float]], shown: Sequence[str], window: int = 50) -> str:
-    """Means of the last metrics, as the progress bar shows them."""
-    last = history[-window:]
-    return "  ".join(f"{name} {sum(step[name] for step in last) / len(last):.3f}" for name in shown)

@@ -25,8 +25,10 @@ from dcn_suite.parity.rows import HOLDS, RED, Row, Table, counted_row, number, r
 from dcn_suite.parity.run import Settings, params_of, versions
 from dcn_suite.parity.segments import Segment, segments_of
 from dcn_tasks.config import Config, load_config
+from dcn_tasks.recipe import schedule_of
 from dcn_tasks.streams import Draws
 from dcn_tasks.task import Task, task_of
+from dcn_tasks.training_loop import Image
 from torch_port.models import build_network, replaying
 from torch_port.models.replay import ReplayReport
 from torch_port.training import Training, training_for
@@ -83,7 +85,7 @@ def mxnet_updates(cfg: Config, start: Start, steps: int, seed: int) -> Iterator[
     """MXNet's own trainer; its decisions come from a forward pass of the same graph with the same weights."""
     import mxnet_ref
     from mxnet_ref.operators import set_draws
-    from mxnet_ref.training import Trainer, schedule_of
+    from mxnet_ref.trainer import Trainer
     from mxnet_ref.witness import Witness
 
     symbol = mxnet_ref.build_symbol(cfg, True)
@@ -100,7 +102,7 @@ def mxnet_updates(cfg: Config, start: Start, steps: int, seed: int) -> Iterator[
                 entries[key] = array
 
         Witness(symbol, *trainer.parameters(), "float32").chain(batch, is_train=True, grad=False, sink=keep)
-        outputs = trainer.update(batch, draws)
+        outputs = trainer.update([Image(batch, draws)]).outputs[0]
         metrics = task.metrics(outputs, batch)
         yield Update(number_, batch, entries, {name: metrics[name] for name in task.losses})
 

@@ -52,7 +52,7 @@ def test_the_kernel_is_mxnets_bilinear_initialiser(side):
 def test_bilinear_kernel_of_factor_2():
     """Taps at distances 3/4, 1/4, 1/4, 3/4 of a cell."""
     line = torch.tensor([0.25, 0.75, 0.75, 0.25])
-    assert torch.equal(bilinear_kernel(4), line[:, None] * line)
+    assert torch.equal(torch.from_numpy(bilinear_kernel(4)), line[:, None] * line)
 
 
 def test_a_constant_map_stays_constant_inside():

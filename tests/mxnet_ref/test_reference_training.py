@@ -9,6 +9,7 @@ from dcn_tasks.errors import InputError
 from dcn_tasks.scenes import SceneSource
 from dcn_tasks.streams import Draws
 from dcn_tasks.task import DETECTION
+from dcn_tasks.training_loop import Image
 
 pytestmark = pytest.mark.mxnet
 # lr 0.01, then 0.1 from update 2 on, then 0.01 again after update 2: the momentum sees three rates
@@ -41,15 +42,16 @@ def cfg():
 @pytest.fixture(scope="module")
 def history(cfg):
     """Parameters before and after each of three updates, and the gradients of each."""
+    from dcn_tasks.recipe import schedule_of
     from mxnet_ref import init_params
-    from mxnet_ref.trainer import Trainer, schedule_of
+    from mxnet_ref.trainer import Trainer
 
     arg, aux = init_params(cfg)
     given = batches(cfg, 3)
     trainer = Trainer(cfg, given[0], arg, aux, schedule_of(cfg, updates_per_epoch=1))
     parameters, states, gradients = [arg], [aux], []
     for number, batch in enumerate(given, 1):
-        trainer.update(batch, Draws(0, number))
+        trainer.update([Image(batch, Draws(0, number))])
         (executor,) = trainer.module._curr_module._exec_group.execs
         gradients.append({name: value.asnumpy() for name, value in executor.grad_dict.items() if value is not None})
         after = trainer.parameters()
@@ -226,6 +228,7 @@ def test_binding_is_silent_and_other_messages_are_not(cfg, capfd):
 
 
 def test_graphs_for_many_shapes_take_turns_without_changing_the_result(cfg, monkeypatch):
+    from dcn_tasks.recipe import schedule_of
     from mxnet_ref import init_params
     from mxnet_ref import trainer as module
 
@@ -236,9 +239,9 @@ def test_graphs_for_many_shapes_take_turns_without_changing_the_result(cfg, monk
     results, bound = [], []
     for limit in (64, 1):
         monkeypatch.setattr(module, "MAX_BOUND", limit)
-        trainer = module.Trainer(cfg, given[0], *init_params(cfg), module.schedule_of(cfg, 9))
+        trainer = module.Trainer(cfg, given[0], *init_params(cfg), schedule_of(cfg, 9))
         for number, batch in enumerate(given, 1):
-            trainer.update(batch, Draws(0, number))
+            trainer.update([Image(batch, Draws(0, number))])
         results.append(trainer.parameters()[0])
         bound.append(len(trainer.module._buckets))
     assert bound == [3, 2]

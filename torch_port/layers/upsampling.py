@@ -4,17 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from dcn_tasks.errors import InputError
-
-
-def bilinear_kernel(side: int) -> Tensor:
-    """[side, side] weights of bilinear interpolation by a factor of side / 2; a row sums to that factor.
-
-    Source: MXNet's Bilinear initialiser: f = ceil(side / 2), c = (2f - 1 - f % 2) / (2f), 1 - |i / f - c| per axis.
-    """
-    factor = -(-side // 2)
-    centre = (2 * factor - 1 - factor % 2) / (2 * factor)
-    line = 1 - (torch.arange(side, dtype=torch.float64) / factor - centre).abs()
-    return (line[:, None] * line[None, :]).float()
+from dcn_tasks.initial import bilinear_kernel
 
 
 class BilinearDeconvolution(nn.ConvTranspose2d):
@@ -36,7 +26,7 @@ class BilinearDeconvolution(nn.ConvTranspose2d):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """The bilinear kernel, the same for every channel."""
-        self.weight.copy_(bilinear_kernel(self.kernel_size[0]).expand_as(self.weight))
+        self.weight.copy_(torch.from_numpy(bilinear_kernel(self.kernel_size[0])).expand_as(self.weight))
 
 
 class Crop(nn.Module):

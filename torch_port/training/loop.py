@@ -1,28 +1,25 @@
-"""The training loop: one image per step, as in the original."""
+"""Training in PyTorch: forward and backward for every image of an update, then one step of the optimiser."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dcn_tasks.errors import InputError
 from dcn_tasks.schedule import WarmupMultiFactor
 from dcn_tasks.streams import Draws
+from dcn_tasks.training_log import training_bar
+from dcn_tasks.training_loop import Image, TrainingDiverged, Update, run_updates
 from torch_port.models import ClassAwareRPN, DeepLab, TrainingOutputs, TwoStage
 from torch_port.training.checkpoint import Checkpoint, restore, save_checkpoint
 from torch_port.training.diagnose import first_nonfinite
+from torch_port.training.parallel import Parallel
 from torch_port.training.sgd import SGD
+from torch_port.training.statistics import averaged_statistics
 
 Batch = Mapping[str, np.ndarray]
-
-
-class TrainingDiverged(ArithmeticError):
-    """The loss is not finite any more; the message names the step and the first layer that is to blame."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +34,15 @@ class Step:
 
 @dataclass
 class Training:
-    """A network, its optimiser and its schedule, one image per `step`.
+    """A network, its optimiser and its schedule.
 
     Args:
         network: in training mode; frozen batch normalisation stays frozen by itself.
         optimizer, schedule: lr of update n is schedule(n), n from 1.
-        seed: of every random stream; update n draws from Draws(seed, n).
+        seed: of every random stream; of one image an update, update n draws from Draws(seed, n).
         updates: done so far.
+        amp: data type of automatic mixed precision, None: float32 everywhere. Losses and boxes stay float32.
+        parallel: how processes share an update; the default is one process alone.
     """
 
     network: TwoStage | ClassAwareRPN | DeepLab
@@ -51,46 +50,82 @@ class Training:
     schedule: WarmupMultiFactor
     seed: int = 0
     updates: int = 0
+    amp: torch.dtype | None = None
+    parallel: Parallel = field(default_factory=Parallel)
 
-    def step(self, batch: Batch, draws: Draws | None = None) -> Step:
-        """Forward, backward and update on one image.
+    def update(self, images: Iterable[Image]) -> Update:
+        """One update from the images of this process; gradients are summed over images and processes.
 
-        Args:
-            draws: random streams of this step; None: Draws(seed, number of this update).
-        Raises: TrainingDiverged when the loss is not finite; the weights are then those before the step.
+        Every image starts from the same moving statistics, whose means over the images are kept, as the original keeps
+        the mean over its devices.
+        Raises: TrainingDiverged when a loss is not finite; the weights are then those before the update.
         """
+        images = list(images)
         number = self.updates + 1
-        draws = draws or Draws(self.seed, number)
         lr = self.schedule(number)
         self.optimizer.set_lr(lr)
         self.optimizer.zero_grad(set_to_none=True)
-        try:
-            outputs = self.network.forward_train(batch, draws)
-        except (RuntimeError, ValueError) as error:  # proposals refuse scores that are not finite
-            blame = first_nonfinite(self.network, lambda: self.network.forward_train(batch, draws))
-            if blame is None:
-                raise
-            raise TrainingDiverged(self.farewell(number, lr, str(error), blame)) from error
-        if not torch.isfinite(outputs.loss):
-            blame = first_nonfinite(self.network, lambda: self.network.forward_train(batch, draws))
-            terms = ", ".join(f"{name} {term.item():g}" for name, term in outputs.terms.items())
-            raise TrainingDiverged(self.farewell(number, lr, f"{outputs.loss.item():g} ({terms})", blame))
-        outputs.loss.backward()
+        outputs = []
+        with averaged_statistics(self.network, self.parallel) as next_image:
+            for place, image in enumerate(images):
+                next_image()
+                with self.parallel.gradients_stay_here(place < len(images) - 1):
+                    outputs.append(self.learn_from(image, number, lr))
         self.optimizer.step()
         self.updates = number
-        return Step(number, lr, batch, outputs)
+        return Update(number, lr, outputs)
 
-    def farewell(self, number: int, lr: float, got: str, blame: str | None) -> str:
-        return (
-            f"training: expected a finite loss, got {got} at update {number}, lr {lr:g}: "
-            f"{blame or 'every layer is finite, the loss alone is not'}; go back to the last checkpoint with a lower "
-            "TRAIN.lr or a longer warm-up, or look at this image's boxes"
-        )
+    def step(self, batch: Batch, draws: Draws | None = None) -> Step:
+        """An update from one image.
+
+        Args: draws: random streams of this step; None: Draws(seed, number of this update).
+        Raises: as update.
+        """
+        update = self.update([Image(batch, draws or Draws(self.seed, self.updates + 1))])
+        return Step(update.number, update.lr, batch, update.outputs[0])
+
+    def learn_from(self, image: Image, number: int, lr: float) -> TrainingOutputs:
+        """Adds the gradients of one image. Raises: TrainingDiverged."""
+        try:
+            outputs = self.forward(image)
+        except (RuntimeError, ValueError) as error:  # proposals refuse scores that are not finite
+            blame = first_nonfinite(self.network, lambda: self.alone(image))
+            if blame is None:
+                raise
+            raise TrainingDiverged(farewell(number, lr, str(error), blame)) from error
+        if not torch.isfinite(outputs.loss):
+            blame = first_nonfinite(self.network, lambda: self.alone(image))
+            terms = ", ".join(f"{name} {term.item():g}" for name, term in outputs.terms.items())
+            raise TrainingDiverged(farewell(number, lr, f"{outputs.loss.item():g} ({terms})", blame))
+        outputs.loss.backward()
+        return outputs
+
+    def forward(self, image: Image) -> TrainingOutputs:
+        with self.precision():
+            return self.parallel.forward_train(self.network, image.batch, image.draws)
+
+    def alone(self, image: Image) -> TrainingOutputs:
+        """A forward pass that no other process waits for."""
+        with self.precision():
+            return self.network.forward_train(image.batch, image.draws)
+
+    def precision(self):
+        if self.amp is None:
+            return nullcontext()
+        return torch.autocast(next(self.network.parameters()).device.type, self.amp)
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Weights, momentum and number of updates of a checkpoint."""
         restore(checkpoint, self.network, self.optimizer)
         self.updates = checkpoint.step
+
+
+def farewell(number: int, lr: float, got: str, blame: str | None) -> str:
+    return (
+        f"training: expected a finite loss, got {got} at update {number}, lr {lr:g}: "
+        f"{blame or 'every layer is finite, the loss alone is not'}; go back to the last checkpoint with a lower "
+        "TRAIN.lr or a longer warm-up, or look at this image's boxes"
+    )
 
 
 def train(
@@ -104,7 +139,7 @@ def train(
     on_step: Callable[[Step], None] = lambda step: None,
     progress: bool = True,
 ) -> list[Path]:
-    """Runs `steps` updates, with a progress bar on stderr and a checkpoint after every epoch.
+    """Runs `steps` updates of one image each, with a progress bar on stderr and a checkpoint after every epoch.
 
     Args:
         training: network, optimiser and schedule; goes on from training.updates.
@@ -121,19 +156,26 @@ def train(
     last = training.updates + steps
     epoch_length = updates_per_epoch or last
     training.network.train()
-    with bar(progress) as display:
-        task = display.add_task("training", total=last, completed=training.updates, now="")
-        for batch in islice(batches, steps):
-            step = training.step(batch)
+    first = training.updates + 1
+    with training_bar(progress) as display:
+        bar = display.add_task("training", total=last, completed=training.updates, now="")
+
+        def watch(update: Update, images: Sequence[Image]) -> None:
+            step = Step(update.number, update.lr, images[0].batch, update.outputs[0])
             on_step(step)
-            display.update(task, advance=1, now=f"loss {step.outputs.loss.item():.3f}  lr {step.lr:g}")
-            if prefix is not None and (step.number % epoch_length == 0 or step.number == last):
-                path = Path(f"{prefix}-{-(-step.number // epoch_length):04d}.safetensors")
-                save_checkpoint(path, training.network, training.optimizer, step=step.number, config=config or {})
-                written.append(path)
-    if training.updates < last:
-        raise InputError(
-            f"train: expected {steps} batches, got {steps - last + training.updates}: give more, or fewer steps"
+            display.update(bar, advance=1, now=f"loss {step.outputs.loss.item():.3f}  lr {step.lr:g}")
+
+        def save(number: int) -> None:
+            path = Path(f"{prefix}-{-(-number // epoch_length):04d}.safetensors")
+            save_checkpoint(path, training.network, training.optimizer, step=number, config=config or {})
+            written.append(path)
+
+        run_updates(
+            training,
+            ([Image(batch, Draws(training.seed, number))] for number, batch in enumerate(batches, first)),
+            last=last,
+            watch=watch,
+            checkpoints={epoch_length: save} if prefix is not None else {},
         )
     return written
 
@@ -154,8 +196,3 @@ def shuffled(make: Callable[[int, Draws], Batch], count: int, *, seed: int, firs
         for index in order[position:]:
             yield make(int(index), Draws(seed, number))
             number += 1
-
-
-def bar(shown: bool) -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, TextColumn("{task.fields[now]}"), console=Console(stderr=True), disable=not shown)

@@ -59,11 +59,13 @@ class SGD(torch.optim.Optimizer):
     Args:
         groups: as parameter_groups returns them; `lr_mult` defaults to 1, `weight_decay` to 0.
         lr: base rate; change it between steps with set_lr. momentum: in [0, 1).
+        rescale_grad: factor on every gradient.
     Source: MXNet 1.9.1 sgd_mom_update; bit for bit in tests/training_torch/test_sgd.py.
     """
 
-    def __init__(self, groups: Iterable, *, lr: float, momentum: float = 0.9):
+    def __init__(self, groups: Iterable, *, lr: float, momentum: float = 0.9, rescale_grad: float = 1.0):
         super().__init__(groups, {"lr": lr, "momentum": momentum, "lr_mult": 1.0, "weight_decay": 0.0})
+        self.rescale_grad = as_float32(rescale_grad)
 
     def set_lr(self, lr: float) -> None:
         """The base rate of all groups from the next step on."""
@@ -88,6 +90,7 @@ class SGD(torch.optim.Optimizer):
                 if not state:
                     state["momentum"] = torch.zeros_like(parameter)
                 # separate products and differences, as a fused multiply-add would round differently from MXNet
-                state["momentum"].mul_(momentum).sub_(parameter * decay).sub_(parameter.grad * lr)
+                gradient = parameter.grad * self.rescale_grad if self.rescale_grad != 1 else parameter.grad
+                state["momentum"].mul_(momentum).sub_(parameter * decay).sub_(gradient * lr)
                 parameter.add_(state["momentum"])
         return loss
