@@ -2,23 +2,33 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from dcn_tasks.files import atomic_path
 
 METRICS, TEXT, SCALARS = "metrics.jsonl", "training.log", "tensorboard"
 
 
-def training_bar(shown: bool) -> Progress:
-    """On stderr: what, bar, done of all, elapsed and remaining time, and the field `now`."""
+class TrainingBar(Progress):
+    """Two lines: what, bar, done of all, elapsed and remaining time; under it the tasks' field `now`."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            yield Text(str(task.fields["now"]), overflow="fold")
+
+
+def training_bar(shown: bool) -> TrainingBar:
+    """On stderr. Tasks added to it need the field `now`, e.g. the losses."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    text = TextColumn("{task.fields[now]}")
-    return Progress(*columns, TimeRemainingColumn(), text, console=Console(stderr=True), disable=not shown)
+    console = Console(stderr=True, quiet=not shown)
+    return TrainingBar(*columns, TimeRemainingColumn(), console=console, disable=not shown)
 
 
 def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """The loop that trains a network, the same for both frameworks: batches in, updates, checkpoints."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,14 +49,14 @@ def run_updates(
     *,
     last: int,
     watch: Callable[[Update, list[Image]], None],
-    checkpoints: Mapping[int, Callable[[int], None]],
+    checkpoints: Sequence[tuple[int, Callable[[int], None]]],
 ) -> None:
     """Updates until number `last` is done.
 
     Args:
         batches: the images of the next update, of the one after it ...
-        watch: called after every update. checkpoints: interval in updates -> what to call with the number of an update
-            that the interval divides, and with the last one's.
+        watch: called after every update. checkpoints: (interval in updates, what to call with the number of an update that
+            the interval divides, and with the last one's).
     Raises: InputError when batches run out. TrainingDiverged.
     """
     given, first = iter(batches), learner.updates
@@ -68,6 +68,6 @@ def run_updates(
                 f"train: expected {last - first} batches, got {learner.updates - first}: give more, or fewer updates"
             ) from None
         watch(learner.update(images), images)
-        for interval, save in checkpoints.items():
+        for interval, save in checkpoints:
             if learner.updates % interval == 0 or learner.updates == last:
                 save(learner.updates)

@@ -6,6 +6,7 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 
+from dcn_tasks.box_scale import unnormalised
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
@@ -27,15 +28,10 @@ def with_test_copies(arg: Mapping[str, np.ndarray], cfg: Config) -> Arrays:
     if layout is None:
         return dict(arg)
     weight, bias = arg[f"{layout.boxes}_weight"], arg[f"{layout.boxes}_bias"]
-    bins = spec.pooled_size**2 if layout.per_bin else 1
-    stds, means = (
-        np.repeat(np.tile(np.asarray(values, np.float32), len(bias) // (4 * bins)), bins)
-        for values in (cfg.TRAIN.BBOX_STDS, cfg.TRAIN.BBOX_MEANS)
-    )
     return {
         **arg,
-        f"{layout.boxes}_weight{TEST_SUFFIX}": weight * stds.reshape(-1, *[1] * (weight.ndim - 1)),
-        f"{layout.boxes}_bias{TEST_SUFFIX}": bias * stds + means,
+        f"{layout.boxes}_weight{TEST_SUFFIX}": unnormalised(weight, cfg),
+        f"{layout.boxes}_bias{TEST_SUFFIX}": unnormalised(bias, cfg),
     }
 
 

@@ -89,7 +89,7 @@ def train(
                 save_momentum(prefix, epoch, result.momentum)
 
         images = ([Image(batch, Draws(seed, number))] for number, batch in enumerate(chain([first], given), 1))
-        run_updates(trainer, images, last=steps, watch=watch, checkpoints={epoch_length: save})
+        run_updates(trainer, images, last=steps, watch=watch, checkpoints=[(epoch_length, save)])
     return result
 
 

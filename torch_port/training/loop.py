@@ -42,6 +42,7 @@ class Training:
         seed: of every random stream; of one image an update, update n draws from Draws(seed, n).
         updates: done so far.
         amp: data type of automatic mixed precision, None: float32 everywhere. Losses and boxes stay float32.
+        channels_last: whether images come in that memory format, as the weights then should be.
         parallel: how processes share an update; the default is one process alone.
     """
 
@@ -51,6 +52,7 @@ class Training:
     seed: int = 0
     updates: int = 0
     amp: torch.dtype | None = None
+    channels_last: bool = False
     parallel: Parallel = field(default_factory=Parallel)
 
     def update(self, images: Iterable[Image]) -> Update:
@@ -101,8 +103,12 @@ class Training:
         return outputs
 
     def forward(self, image: Image) -> TrainingOutputs:
+        batch = image.batch
+        if self.channels_last:
+            data = torch.as_tensor(batch["data"]).contiguous(memory_format=torch.channels_last)
+            batch = {**batch, "data": data}
         with self.precision():
-            return self.parallel.forward_train(self.network, image.batch, image.draws)
+            return self.parallel.forward_train(self.network, batch, image.draws)
 
     def alone(self, image: Image) -> TrainingOutputs:
         """A forward pass that no other process waits for."""
@@ -175,7 +181,7 @@ def train(
             ([Image(batch, Draws(training.seed, number))] for number, batch in enumerate(batches, first)),
             last=last,
             watch=watch,
-            checkpoints={epoch_length: save} if prefix is not None else {},
+            checkpoints=[(epoch_length, save)] if prefix is not None else [],
         )
     return written
 

@@ -1,0 +1,83 @@
+"""A training in MXNet, as dcn_suite.training runs it."""
+
+from pathlib import Path
+
+import mxnet_ref
+from dcn_suite.training.settings import Settings
+from dcn_tasks.config import Config
+from dcn_tasks.data import LoadedUpdate
+from dcn_tasks.errors import InputError
+from dcn_tasks.recipe import schedule_of
+from dcn_tasks.training_loop import Update
+from mxnet_ref.checkpoint import load_state, save_momentum, save_state
+from mxnet_ref.trainer import Trainer
+from weights_convert import Params
+
+LAST = "last.params"
+
+
+class Run:
+    """One training: its learner, and how its state is kept.
+
+    Args: start: MXNet's names, normalised boxes. state: file of an earlier run to go on from, or None.
+    """
+
+    def __init__(
+        self,
+        cfg: Config,
+        settings: Settings,
+        start: Params,
+        *,
+        updates_per_epoch: int,
+        images_per_update: int,
+        warmup_from: int,
+        state: Path | None,
+    ):
+        for given, option in ((settings.amp, "--amp"), (settings.channels_last, "--channels-last")):
+            if given:
+                raise InputError(f"{option} is PyTorch's: leave it out, or train with --framework torch")
+        self.cfg = cfg
+        self.arg, self.aux, self.momentum, self.updates = dict(start.arg), dict(start.aux), {}, 0
+        if state is not None:
+            self.arg, self.aux, self.momentum, self.updates = load_state(state)
+        self.schedule = schedule_of(cfg, updates_per_epoch, warmup_from=warmup_from)
+        self.images_per_update = images_per_update
+        self.learner: Trainer | None = None
+
+    LAST = LAST
+
+    def begin(self, first: LoadedUpdate) -> None:
+        """Module binds its arrays for the shapes of the first image."""
+        self.learner = Trainer(
+            self.cfg, first.images[0].batch, self.arg, self.aux, self.schedule, self.momentum,
+            updates=self.updates, images_per_update=self.images_per_update,
+        )  # fmt: skip
+
+    @staticmethod
+    def arrays(update: Update) -> list[dict]:
+        return update.outputs
+
+    def save_state(self, path: Path) -> None:
+        save_state(path, *self.learner.parameters(), self.learner.momentum(), self.learner.updates)
+
+    def save_epoch(self, prefix: Path, epoch: int) -> Path:
+        """PREFIX-%04d.params with `_test` copies, and PREFIX-%04d.states.params, as the original's."""
+        save_momentum(prefix, epoch, self.learner.momentum())
+        return mxnet_ref.save_checkpoint(prefix, epoch, *self.learner.parameters(), self.cfg)
+
+    def finish(self, folder: Path, newest: Path) -> Path:
+        """The last epoch's .params serves detection as it is."""
+        return newest
+
+
+def updates_of(state: Path) -> int:
+    return load_state(state)[3]
+
+
+def join_processes(settings: Settings) -> tuple[int, int]:
+    """One process alone; images of an update are summed by MXNet's kvstore inside of it."""
+    return 0, 1
+
+
+def wait_for_others() -> None:
+    """There are none."""

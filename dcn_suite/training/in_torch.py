@@ -1,0 +1,129 @@
+"""A training in PyTorch, as dcn_suite.training runs it."""
+
+import os
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from dcn_suite.training.settings import Settings
+from dcn_suite.training.start import WEIGHTS
+from dcn_tasks.box_scale import unnormalised
+from dcn_tasks.config import Config, to_plain
+from dcn_tasks.data import LoadedUpdate
+from dcn_tasks.errors import InputError
+from dcn_tasks.training_loop import Update
+from torch_port.models import build_network
+from torch_port.training import load_checkpoint, parallel_for, save_checkpoint, training_for
+from weights_convert import Params, rules_for, save_weights, to_torch
+from weights_convert.rules.rule import TRAIN_PREFIX
+from weights_convert.tensors import to_array, to_tensor
+
+LAST = "last.safetensors"
+AMP = {None: None, "bf16": torch.bfloat16}
+
+
+class Run:
+    """One training: its learner, and how its state is kept.
+
+    Args: start: MXNet's names, normalised boxes. state: file of an earlier run to go on from, or None.
+    """
+
+    def __init__(
+        self,
+        cfg: Config,
+        settings: Settings,
+        start: Params,
+        *,
+        updates_per_epoch: int,
+        images_per_update: int,
+        warmup_from: int,
+        state: Path | None,
+    ):
+        torch.manual_seed(settings.seed)
+        self.cfg, self.settings = cfg, settings
+        device = device_of(settings)
+        network = build_network(cfg)
+        network.load_state_dict(to_torch(start, cfg, use_test_weights=False))
+        network = network.to(device).train()
+        if settings.channels_last:
+            network = network.to(memory_format=torch.channels_last)
+        self.learner = training_for(
+            network,
+            cfg,
+            updates_per_epoch=updates_per_epoch,
+            seed=settings.seed,
+            images_per_update=images_per_update,
+            warmup_from=warmup_from,
+        )
+        self.learner.amp = AMP[settings.amp]
+        self.learner.channels_last = settings.channels_last
+        if state is not None:
+            self.learner.resume(load_checkpoint(state))
+        self.learner.parallel = parallel_for(network)
+
+    LAST = LAST
+
+    @property
+    def updates(self) -> int:
+        return self.learner.updates
+
+    def begin(self, first: LoadedUpdate) -> None:
+        """Nothing waits for the first batch here."""
+
+    @staticmethod
+    def arrays(update: Update) -> list[dict]:
+        return [outputs.arrays() for outputs in update.outputs]
+
+    def save_state(self, path: Path) -> None:
+        save_checkpoint(
+            path, self.learner.network, self.learner.optimizer, step=self.learner.updates, config=to_plain(self.cfg)
+        )
+
+    def save_epoch(self, prefix: Path, epoch: int) -> Path:
+        """PREFIX-EPOCH.safetensors, from which `dcn train --weights` and `dcn predict` start."""
+        path = Path(f"{prefix}-{epoch:04d}.safetensors")
+        self.save_state(path)
+        return path
+
+    def finish(self, folder: Path, newest: Path) -> Path:
+        """model.safetensors, as `dcn convert` writes it: ready for detection, normalised boxes beside."""
+        tensors = {name: tensor.detach().cpu() for name, tensor in self.learner.network.state_dict().items()}
+        for entry in rules_for(self.cfg).entries.values():
+            if entry.test_copy:
+                tensors[TRAIN_PREFIX + entry.torch] = trained = tensors[entry.torch]
+                tensors[entry.torch] = to_tensor(unnormalised(to_array(trained), self.cfg))
+        facts = {"config_name": self.settings.config, "source": f"dcn train, {self.learner.updates} updates"}
+        save_weights(folder / WEIGHTS, tensors, {**facts, "config": to_plain(self.cfg)})
+        return folder / WEIGHTS
+
+
+def updates_of(state: Path) -> int:
+    return load_checkpoint(state).step
+
+
+def device_of(settings: Settings) -> torch.device:
+    """--device, or the GPU that is there; with several processes, each its own."""
+    wanted = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"--device: expected cpu, since this PyTorch sees no GPU, got {wanted}")
+    if wanted == "cuda" and dist.is_initialized():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device(wanted)
+
+
+def join_processes(settings: Settings) -> tuple[int, int]:
+    """(rank, number of processes) when torchrun started this one, else (0, 1)."""
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        return 0, 1
+    if not dist.is_initialized():
+        on_gpu = settings.device != "cpu" and torch.cuda.is_available()
+        if on_gpu:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        dist.init_process_group("nccl" if on_gpu else "gloo")
+    return dist.get_rank(), dist.get_world_size()
+
+
+def wait_for_others() -> None:
+    if dist.is_initialized():
+        dist.barrier()

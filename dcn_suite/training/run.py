@@ -1,0 +1,154 @@
+"""One training from its first update, or from where it stopped, to its last."""
+
+import importlib
+import importlib.metadata
+import os
+import platform
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from types import ModuleType
+
+from dcn_suite.training.settings import Settings
+from dcn_suite.training.start import starting_weights
+from dcn_tasks.config import load_config
+from dcn_tasks.data import Loader, open_dataset
+from dcn_tasks.errors import InputError
+from dcn_tasks.recipe import images_per_update
+from dcn_tasks.run_folder import RunFolder
+from dcn_tasks.task import Task, task_of
+from dcn_tasks.training_log import TrainingLog, means
+from dcn_tasks.training_loop import Image, Update, run_updates
+
+FRAMEWORKS = ("torch", "mxnet")
+
+
+def run_training(settings: Settings) -> dict[str, object]:
+    """Trains, and leaves in settings.output: run.json, config.yaml, training.log, metrics.jsonl, tensorboard/, a checkpoint
+    per epoch, the state to resume from, and for PyTorch model.safetensors.
+
+    Returns: facts: updates, epochs, last metrics, checkpoint. Of a process that is not the first, the updates alone.
+    Raises: InputError; TrainingDiverged, after which the last state is still there.
+    """
+    cfg = load_config(settings.config)
+    framework = module_of(settings.framework)
+    rank, processes = framework.join_processes(settings)
+    images = settings.images_per_update or max(images_per_update(cfg), processes)
+    loader = Loader(
+        open_dataset(cfg, "train", settings.data), cfg, seed=settings.seed, images_per_update=images,
+        workers=settings.workers, bad="skip" if settings.skip_bad else "stop", part=rank, parts=processes,
+    )  # fmt: skip
+    last = settings.steps or round(cfg.TRAIN.end_epoch * loader.updates_per_epoch)
+    if last <= 0:
+        raise InputError(f"{settings.config}: TRAIN.end_epoch is {cfg.TRAIN.end_epoch}: set it, or give --steps")
+    folder = RunFolder(settings.output, cfg.TRAIN.model_prefix or "model")
+    if rank == 0:
+        folder.begin(cfg, facts_of(settings, loader, images, processes), resume=settings.resume)
+    framework.wait_for_others()
+    state = folder.path / framework.LAST
+    state = state if settings.resume and state.is_file() else None
+    start, notes = starting_weights(cfg, settings.seed, settings.weights, from_scratch=settings.from_scratch)
+    run = framework.Run(
+        cfg, settings, start, updates_per_epoch=loader.updates_per_epoch, images_per_update=images, state=state,
+        warmup_from=warmup_begins(folder, framework, state, settings, rank),
+    )  # fmt: skip
+    task = task_of(cfg)
+    log = TrainingLog(
+        f"training ({settings.framework})", done=run.updates, last=last, epoch_length=loader.updates_per_epoch,
+        every=cfg.default.frequent, shown=task.shown, folder=folder.path if rank == 0 else None,
+        progress=settings.progress and rank == 0,
+    )  # fmt: skip
+    with log:
+        if state is None:
+            for sentence in notes:
+                log.say(sentence)
+        return follow(run, loader, folder, log, task, last=last, save_every=settings.save_every, saves=rank == 0)
+
+
+def follow(
+    run, loader: Loader, folder: RunFolder, log: TrainingLog, task: Task, *, last: int, save_every: int, saves: bool
+) -> dict[str, object]:
+    """The updates that are left, with their log and checkpoints. run: of in_torch or in_mxnet. Returns: as run_training."""
+    written: list[Path] = []
+    newest: dict[str, float] = {}
+
+    def watch(update: Update, images: list[Image]) -> None:
+        pairs = zip(run.arrays(update), images, strict=True)
+        newest.update(means([task.metrics(outputs, image.batch) for outputs, image in pairs]))
+        log.update(update.number, update.lr, dict(newest))
+
+    def save_epoch(number: int) -> None:
+        written.append(run.save_epoch(folder.prefix, -(-number // loader.updates_per_epoch)))
+
+    state = folder.path / run.LAST
+    if run.updates < last:
+        updates = loader.updates(run.updates + 1)
+        first = next(updates)
+        run.begin(first)
+        run_updates(
+            run.learner,
+            (update.images for update in chain([first], updates)),
+            last=last,
+            watch=watch,
+            checkpoints=((loader.updates_per_epoch, save_epoch), (save_every, lambda _: run.save_state(state)))
+            if saves
+            else (),
+        )
+        if saves:
+            written.append(run.finish(folder.path, written[-1]))
+    return {
+        "updates": last,
+        "epochs": last / loader.updates_per_epoch,
+        "images_per_update": loader.images_per_update,
+        "metrics": newest,
+        "left_out": loader.skipped,
+        "weights": str(written[-1]) if written else None,
+        "output": str(folder.path),
+    }
+
+
+def module_of(framework: str) -> ModuleType:
+    """in_torch or in_mxnet. Raises: ModuleNotFoundError without the framework."""
+    return importlib.import_module(f"dcn_suite.training.in_{framework}")
+
+
+def warmup_begins(folder: RunFolder, framework: ModuleType, state: Path | None, settings: Settings, rank: int) -> int:
+    """Updates done before the warm-up: 0, or where --restart-warmup began it again; kept in run.json."""
+    facts = folder.facts()
+    if state is not None and settings.restart_warmup:
+        facts["warmup_from"] = framework.updates_of(state)
+        if rank == 0:
+            folder.write_facts(facts)
+    return int(facts.get("warmup_from", 0))
+
+
+def facts_of(settings: Settings, loader: Loader, images: int, processes: int) -> dict[str, object]:
+    """What a training's result depends on, beside its configuration."""
+    weights = settings.weights
+    return {
+        "framework": settings.framework,
+        "config": settings.config,
+        "seed": settings.seed,
+        "data": loader.dataset.name,
+        "data_folder": str(settings.data) if settings.data else None,
+        "images": len(loader.dataset),
+        "updates_per_epoch": loader.updates_per_epoch,
+        "images_per_update": images,
+        "processes": processes,
+        "weights": str(weights) if weights else None,
+        "from_scratch": settings.from_scratch,
+        "device": settings.device,
+        "amp": settings.amp,
+        "channels_last": settings.channels_last,
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that compute."""
+    found = {"python": platform.python_version()}
+    for package in ("dcn-port", "torch", "mxnet", "numpy", "opencv-python-headless"):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found

@@ -1,0 +1,89 @@
+"""The weights that a training starts from, by MXNet's names and with normalised boxes, the same for both frameworks."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dcn_tasks.box_scale import normalised
+from dcn_tasks.config import Config
+from dcn_tasks.errors import InputError
+from dcn_tasks.initial import initial_value, is_new_layer
+from weights_convert import Params, load_params, load_weights, rules_for
+from weights_convert.byte_cursor import map_file
+from weights_convert.convert import dense
+from weights_convert.tensors import to_array
+
+WEIGHTS = "model.safetensors"  # in a folder that `dcn convert` or `dcn train` wrote
+
+
+def starting_weights(cfg: Config, seed: int, weights: Path | None, *, from_scratch: bool) -> tuple[Params, list[str]]:
+    """Every array of the network, float32: from a checkpoint where it has one that fits, else its initial value.
+
+    Args:
+        weights: .params, .safetensors or a folder with model.safetensors: a whole network, perhaps of other classes, or a
+            backbone; None: what network.pretrained names, where it names something. from_scratch: not even that.
+    Returns: parameters, and sentences about what was taken and what begins anew.
+    Raises: InputError when the checkpoint is missing or of another backbone.
+    """
+    rules = rules_for(cfg)
+    fresh = {name: initial_value(name, entry.shape, seed) for name, entry in rules.entries.items()}
+    notes = ["every layer begins with random values"]
+    if not from_scratch and (weights is not None or cfg.network.pretrained):
+        path = weights or pretrained_path(cfg)
+        taken = fitting(arrays_of(path, cfg), fresh, path)
+        notes = [f"{path}: {len(taken)} of {len(fresh)} arrays", *begins_anew(fresh, taken)]
+        fresh |= taken
+    states: dict[str, dict[str, np.ndarray]] = {"arg": {}, "aux": {}}
+    for name, entry in rules.entries.items():
+        states[entry.state][name] = np.ascontiguousarray(fresh[name], np.float32)
+    return Params(states["arg"], states["aux"]), notes
+
+
+def pretrained_path(cfg: Config) -> Path:
+    path = Path(f"{cfg.network.pretrained}-{cfg.network.pretrained_epoch:04d}.params")
+    if not path.is_file():
+        raise InputError(
+            f"{path}: expected the backbone that network.pretrained names, there is no such file: give --weights FILE, or "
+            "--from-scratch (docs/pretrained.md says where the original's was)"
+        )
+    return path
+
+
+def arrays_of(path: Path, cfg: Config) -> dict[str, np.ndarray]:
+    """Arrays of a checkpoint by MXNet's names, boxes normalised. Raises: InputError for a broken or missing file."""
+    path = path / WEIGHTS if (path / WEIGHTS).is_file() else path
+    if map_file(path)[8:9] != b"{":
+        params = load_params(path)
+        return {name: np.asarray(dense(array)) for name, array in (params.arg | params.aux).items()}
+    file = load_weights(path)
+    entries = {entry.torch: entry for entry in rules_for(cfg).entries.values()}
+    arrays = {}
+    for name, tensor in file.state.items():
+        own = name.removeprefix("weights/")  # of a training's checkpoint, whose boxes are normalised
+        if own not in entries:
+            continue
+        trained = file.train.get(own)
+        value = to_array(tensor if trained is None else trained)
+        as_it_is = trained is not None or own != name or not entries[own].test_copy
+        arrays[entries[own].mxnet] = value if as_it_is else normalised(value, cfg)
+    return arrays
+
+
+def fitting(found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """Those arrays that the network has in the same shape. Raises: InputError when one of the backbone is not among them."""
+    for name, value in wanted.items():
+        if is_new_layer(name):
+            continue
+        if name not in found:
+            raise InputError(f"{path}: expected the backbone's {name}, which is not there: is it another network's?")
+        if found[name].shape != value.shape:
+            raise InputError(
+                f"{path}: {name}: expected {list(value.shape)}, got {list(found[name].shape)}: another backbone?"
+            )
+    return {name: found[name] for name, value in wanted.items() if name in found and found[name].shape == value.shape}
+
+
+def begins_anew(wanted: Mapping[str, np.ndarray], taken: Mapping[str, np.ndarray]) -> list[str]:
+    layers = sorted({name.rpartition("_")[0] for name in wanted if name not in taken})
+    return [f"{', '.join(layers)} begin with initial values: the file has none of this shape"] if layers else []

@@ -1,0 +1,33 @@
+"""By what a network's box regression is divided while it trains (original `core/callback.py`)."""
+
+import numpy as np
+
+from dcn_tasks.config import Config
+from dcn_tasks.network import NetworkSpec
+
+
+def box_scale(cfg: Config, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """(stds, means) [channels] float32 of the layer that regresses boxes: 4 per class, for position-sensitive maps each of
+    them repeated for the bins. Deltas are what that layer gives, times stds, plus means.
+
+    Args: cfg: TRAIN.BBOX_STDS, BBOX_MEANS and the network's family are read. channels: of the layer's output.
+    """
+    spec = NetworkSpec.from_config(cfg)
+    bins = spec.pooled_size**2 if spec.family == "rfcn" else 1
+    stds, means = (
+        np.repeat(np.tile(np.asarray(values, np.float32), channels // (4 * bins)), bins)
+        for values in (cfg.TRAIN.BBOX_STDS, cfg.TRAIN.BBOX_MEANS)
+    )
+    return stds, means
+
+
+def unnormalised(array: np.ndarray, cfg: Config) -> np.ndarray:
+    """Weight or bias of that layer as detection takes it; `array` as it was trained."""
+    stds, means = box_scale(cfg, len(array))
+    return array * stds + means if array.ndim == 1 else array * stds.reshape(-1, *[1] * (array.ndim - 1))
+
+
+def normalised(array: np.ndarray, cfg: Config) -> np.ndarray:
+    """The way back, up to a rounding."""
+    stds, means = box_scale(cfg, len(array))
+    return (array - means) / stds if array.ndim == 1 else array / stds.reshape(-1, *[1] * (array.ndim - 1))
