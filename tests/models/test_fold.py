@@ -5,7 +5,7 @@ import torch
 from tolerances import FLOAT64_SAME_FUNCTION
 
 from dcn_tasks.errors import InputError
-from torch_port.layers import BatchNorm
+from torch_port.layers import Add, BatchNorm
 from torch_port.models.fold import fold_batch_norm
 
 
@@ -30,6 +30,18 @@ def test_folded_network_is_the_same_function_without_normalisation(narrow):
                 found, expected, rtol=FLOAT64_SAME_FUNCTION, atol=FLOAT64_SAME_FUNCTION * expected.abs().max().item()
             )
         assert folded(data, im_info)[0].shape == narrow(data, im_info)[0].shape
+
+
+def test_folded_networks_sum_in_place_and_give_the_same_twice(narrow):
+    """The second run reads every map again: a sum written over a map that somebody still needs would show."""
+    randomise_statistics(narrow)
+    data = torch.randn(1, 3, 96, 96).double()
+    folded = fold_batch_norm(narrow)
+    assert all(module.inplace for module in folded.modules() if isinstance(module, Add))
+    assert not any(module.inplace for module in narrow.modules() if isinstance(module, Add))
+    with torch.inference_mode():
+        for first, second in zip(folded.backbone(data), folded.backbone(data), strict=True):
+            assert torch.equal(first, second)
 
 
 def test_the_network_itself_is_unchanged(narrow):

@@ -5,10 +5,18 @@ from torch import Tensor, nn
 
 
 class Add(nn.Module):
-    """a + b, the residual sum of two tensors of one shape. Source: MXNet broadcast_add."""
+    """a + b, the residual sum of two tensors of one shape.
+
+    Args: inplace: write the sum into b, for inference where nobody reads b again.
+    Source: MXNet broadcast_add.
+    """
+
+    def __init__(self, *, inplace: bool = False):
+        super().__init__()
+        self.inplace = inplace
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return a + b
+        return b.add_(a) if self.inplace else a + b
 
 
 class Concat(nn.Module):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dcn_tasks.errors import InputError
-from torch_port.layers import BatchNorm, DeformConv2d, ModulatedDeformConv2d
+from torch_port.layers import Add, BatchNorm, DeformConv2d, ModulatedDeformConv2d
 from torch_port.models.backbone import InceptionUnit
 
 ALL = slice(None)  # channels
@@ -17,7 +17,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def fold_batch_norm(network: Network) -> Network:
-    """A copy for inference whose batch normalisations are folded into their convolutions, with ReLUs in place.
+    """A copy for inference whose batch normalisations are folded into their convolutions, with ReLUs and sums in place.
 
     conv(x) * s + t with s = weight / sqrt(running_var + eps), t = bias - running_mean * s becomes one convolution of
     weight conv.weight * s and bias t. It is the same function rounded differently, so layers are compared on the
@@ -33,8 +33,8 @@ def fold_batch_norm(network: Network) -> Network:
             if hasattr(parent, conv) and isinstance(getattr(parent, norm, None), BatchNorm):
                 fold_pair(getattr(parent, conv), getattr(parent, norm))
                 setattr(parent, norm, nn.Identity())
-        if isinstance(parent, nn.ReLU):
-            parent.inplace = True
+        if isinstance(parent, nn.ReLU | Add):
+            parent.inplace = True  # every sum's second term is a convolution's output that nothing else reads
     left = [name for name, module in folded.named_modules() if isinstance(module, BatchNorm)]
     if left:
         raise InputError(
