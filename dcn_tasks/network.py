@@ -72,7 +72,7 @@ class NetworkSpec:
     anchor_ratios: tuple[float, ...]
     feature_stride: int | tuple[int, ...]  # of a pyramid: one per level
     res5_dilation: int = 2  # of res5's 3x3 convolutions
-    offset_dilation: int | None = None  # of the offset convolutions; None: as the convolution they serve
+    offset_dilation: int | None = None  # of res5's offset convolutions; None: as the convolution they serve
     backbone: str = RESNET
     modulated_conv: bool = False  # deformable convolutions have masks too (DCNv2)
     modulated_roi_pooling: bool = False  # so has deformable RoI pooling; Faster R-CNN's
@@ -94,6 +94,14 @@ class NetworkSpec:
     def num_reg_classes(self) -> int:
         """Box regressions per RoI: background and object, or one per class."""
         return 2 if self.class_agnostic else self.num_classes
+
+    def dilation(self, stage: int) -> int:
+        """Of a stage's 3x3 convolutions, in pixels of its input."""
+        return self.res5_dilation if stage == 5 else 1
+
+    def dilation_of_offsets(self, stage: int) -> int:
+        """Of the convolutions that predict a stage's offsets; offset_dilation is stage 5's."""
+        return (self.offset_dilation if stage == 5 else None) or self.dilation(stage)
 
     def unit_names(self, stage: int) -> list[str]:
         """Caffe's names of a stage's units, e.g. 4a, 4b1 .. 4b22 for stage 4 of ResNet-101."""

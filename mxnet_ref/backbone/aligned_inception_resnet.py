@@ -83,7 +83,7 @@ def inception_branch(
 
 def convolution_3x3(name: str, x: Symbol, spec: NetworkSpec, *, channels: int, stage: int, stride: int) -> Symbol:
     """A 3x3 convolution of a unit, plain or deformable."""
-    dilation = spec.res5_dilation if stage == 5 else 1
+    dilation = spec.dilation(stage)
     geometry = {
         "pad": (dilation, dilation),
         "kernel": (3, 3),
@@ -92,7 +92,7 @@ def convolution_3x3(name: str, x: Symbol, spec: NetworkSpec, *, channels: int, s
     }
     if name not in spec.deformable_convolutions:
         return mx.sym.Convolution(name=name, data=x, num_filter=channels, no_bias=True, **geometry)
-    near = spec.offset_dilation or dilation
+    near = spec.dilation_of_offsets(stage)
     offset_geometry = {**geometry, "pad": (near, near), "dilate": (near, near)}
     if spec.modulated_conv:
         return modulated_convolution(

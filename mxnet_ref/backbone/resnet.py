@@ -96,7 +96,7 @@ def written_dilation(dilation: int, dialect: Dialect, stage: int) -> dict[str, A
 
 def middle_convolution(name: str, x: Symbol, spec: NetworkSpec, dialect: Dialect, *, width: int, stage: int) -> Symbol:
     """The 3x3 convolution of a unit."""
-    dilation = spec.res5_dilation if stage == 5 else 1
+    dilation = spec.dilation(stage)
     more = written_dilation(dilation, dialect, stage)
     if dilation > 1 and dialect.dilated_cudnn_off:
         more["cudnn_off"] = True
@@ -119,8 +119,8 @@ def deformable_convolution(
 
     Args: first: of its stage.
     """
-    dilation = spec.res5_dilation if stage == 5 else 1
-    near = spec.offset_dilation or dilation
+    dilation = spec.dilation(stage)
+    near = spec.dilation_of_offsets(stage)
     if spec.modulated_conv:
         geometry, near_geometry = (
             {"kernel": (3, 3), "pad": (reach, reach), "stride": (1, 1), "dilate": (reach, reach)}

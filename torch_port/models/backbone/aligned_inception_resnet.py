@@ -194,7 +194,7 @@ class AlignedInceptionResNet(StagedBackbone):
                 plan.width,
                 stride=plan.stride,
                 dilation=plan.dilation,
-                offset_dilation=offset_dilation,
+                offset_dilation=offset_dilation if plan.stage == 5 else None,
                 projects=plan.projects,
                 modulated=modulated,
                 offset_groups={(of, k): offset_groups for s, i, of, k in deformable if (s, i) == place},
