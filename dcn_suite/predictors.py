@@ -36,13 +36,17 @@ def build_predictor(cfg: Config, checkpoint: Checkpoint, framework: str, *, thre
         framework: "torch" or "mxnet". threshold: boxes with a lower score are neither drawn nor listed.
     Raises: ModuleNotFoundError without the framework; InputError where TEST asks for what the network cannot do.
     """
-    segments = task_of(cfg) is SEGMENTATION
-    model = (in_torch if framework == "torch" else in_mxnet)(cfg, checkpoint, segments)
+    model = build_model(cfg, checkpoint, framework)
     names = class_names(cfg)
-    if segments:
+    if task_of(cfg) is SEGMENTATION:
         colours = label_colours(cfg)
         return lambda image: of_labels(image, model(image)[0], names, colours)
     return lambda image: of_boxes(image, model(image)[0].above(threshold), names)
+
+
+def build_model(cfg: Config, checkpoint: Checkpoint, framework: str) -> Callable:
+    """The framework's Detector or Segmenter with a checkpoint's weights. Raises: as build_predictor."""
+    return (in_torch if framework == "torch" else in_mxnet)(cfg, checkpoint, task_of(cfg) is SEGMENTATION)
 
 
 def in_torch(cfg: Config, checkpoint: Checkpoint, segments: bool) -> Callable:

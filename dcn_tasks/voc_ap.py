@@ -1,6 +1,6 @@
 """Average precision as PASCAL VOC counts it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,48 +46,66 @@ def evaluate(
     *,
     iou: float = 0.5,
     use_07_metric: bool = False,
+    inclusive: bool = False,
 ) -> Score:
     """AP of every class over a set of images.
 
     Args: found, truth: one per image, same order. iou: an object is found when the overlap is greater than this, as in
-        the original's `pascal_voc_eval` (VOC's own code, gluoncv and pycocotools also count equality).
+        the original's `pascal_voc_eval`; inclusive: also when it is equal (VOC's own code, gluoncv, pycocotools).
     Raises: ValueError for lists of different length.
     """
     if len(found) != len(truth):
         raise ValueError(f"evaluate: expected one list per image, got {len(found)} detections, {len(truth)} truths")
-    ap = {index: class_ap(found, truth, index, iou=iou, use_07_metric=use_07_metric) for index in classes}
+    rules = {"iou": iou, "use_07_metric": use_07_metric, "inclusive": inclusive}
+    ap = {index: class_ap(found, truth, index, **rules) for index in classes}
     present = [value for value in ap.values() if not np.isnan(value)]
     return Score(ap, float(np.mean(present)) if present else float("nan"))
 
 
 def class_ap(
-    found: Sequence[Detections], truth: Sequence[GroundTruth], index: int, *, iou: float, use_07_metric: bool
+    found: Sequence[Detections],
+    truth: Sequence[GroundTruth],
+    index: int,
+    *,
+    iou: float,
+    use_07_metric: bool,
+    inclusive: bool = False,
 ) -> float:
     """AP of one class; each object is matched once, by the best-scored detection that overlaps it most."""
-    objects = {image: t.boxes[t.classes == index] for image, t in enumerate(truth)}
-    easy = {image: easy_flags(t)[t.classes == index] for image, t in enumerate(truth)}
-    total = sum(int(flags.sum()) for flags in easy.values())
+    matches, total = [], 0
+    first_object = 0  # number of an image's first object among those of all images
+    for detected, annotated in zip(found, truth, strict=True):
+        mine, of_class = detected.classes == index, annotated.classes == index
+        easy = easy_flags(annotated)[of_class]
+        total += int(easy.sum())
+        match = matched(detected.boxes[mine], annotated.boxes[of_class], easy, iou, inclusive)
+        match[:, 0] = np.where(match[:, 0] >= 0, match[:, 0] + first_object, -1)
+        matches.append(np.column_stack([match, detected.scores[mine]]))
+        first_object += len(easy)
     if total == 0:
         return float("nan")
-    rows = [
-        (float(score), image, box)
-        for image, d in enumerate(found)
-        for box, score in zip(d.boxes[d.classes == index], d.scores[d.classes == index], strict=True)
-    ]
-    rows.sort(key=lambda row: -row[0])
-    hits, misses = np.zeros(len(rows)), np.zeros(len(rows))
-    taken: Mapping[int, set[int]] = {image: set() for image in objects}
-    for place, (_, image, box) in enumerate(rows):
-        overlaps = bbox_overlaps(box[None], objects[image])[0]
-        nearest = int(overlaps.argmax()) if len(overlaps) else -1
-        if nearest < 0 or overlaps[nearest] <= iou:
-            misses[place] = 1
-        elif easy[image][nearest]:
-            (misses if nearest in taken[image] else hits)[place] = 1
-            taken[image].add(nearest)
-    hit, miss = np.cumsum(hits), np.cumsum(misses)
+    rows = np.concatenate(matches)
+    rows = rows[np.argsort(-rows[:, 2], kind="stable")]
+    objects = rows[:, 0].astype(np.intp)
+    again = np.ones(len(rows), bool)  # an object found before; what finds none is "again" too, and wrong
+    again[np.unique(objects, return_index=True)[1]] = False
+    counted = rows[:, 1] > 0
+    hit, miss = np.cumsum(counted & ~again & (objects >= 0)), np.cumsum(counted & (again | (objects < 0)))
     precision = hit / np.maximum(hit + miss, np.finfo(np.float64).eps)
     return average_precision(hit / total, precision, use_07_metric=use_07_metric)
+
+
+def matched(boxes: np.ndarray, objects: np.ndarray, easy: np.ndarray, iou: float, inclusive: bool) -> np.ndarray:
+    """[D, 2]: the object that each box finds (-1: none), and 1, or 0 where that object is difficult and nothing counts."""
+    result = np.column_stack([np.full(len(boxes), -1.0), np.ones(len(boxes))])
+    if len(boxes) and len(objects):
+        overlaps = bbox_overlaps(boxes, objects)
+        nearest = overlaps.argmax(axis=1)
+        best = overlaps[np.arange(len(boxes)), nearest]
+        finds = best >= iou if inclusive else best > iou
+        result[finds, 0] = nearest[finds]
+        result[finds, 1] = easy[nearest[finds]]
+    return result
 
 
 def easy_flags(truth: GroundTruth) -> np.ndarray:

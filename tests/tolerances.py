@@ -80,3 +80,9 @@ BF16X3_FEW_ELEMENTS = 5e-5
 CENTRAL_DIFFERENCE = 1e-4
 # Float32 sums of a few dozen products of numbers around 1 in another order.
 SAME_SUM_FLOAT32 = 1e-5
+
+# Scores of one network in two frameworks, in percent, over 5 small images: float32 outputs differ by roundings, which may
+# swap detections of equal score; one swap moves the AP of a class with a few objects by about this.
+SCORES_PERCENT = 0.2
+# Average precision of one set of detections by two implementations: quotients of counts, summed in float64.
+SAME_AP = 1e-12

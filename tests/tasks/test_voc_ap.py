@@ -8,9 +8,7 @@ import pytest
 
 from dcn_tasks.detections import Detections
 from dcn_tasks.voc_ap import GroundTruth, average_precision, evaluate
-from tests.tolerances import FLOAT64_SAME_FUNCTION
-
-JUST_BELOW_HALF = float(np.nextafter(0.5, 0))  # gluoncv counts an overlap of exactly 0.5, the original doesn't
+from tests.tolerances import SAME_AP
 
 
 def scene(boxes: list, scores: list, classes: list | None = None) -> Detections:
@@ -56,7 +54,7 @@ def test_overlap_equal_to_the_threshold_does_not_find() -> None:
     #  columns 0-2 and 1-3 of one row: IoU exactly 0.5
     found, objects = [scene([[0, 0, 2, 0]], [0.9])], [truth([[1, 0, 3, 0]])]
     assert evaluate(found, objects, [1], iou=0.5).mean == 0
-    assert evaluate(found, objects, [1], iou=JUST_BELOW_HALF).mean == 1
+    assert evaluate(found, objects, [1], iou=0.5, inclusive=True).mean == 1
 
 
 def test_detections_of_another_image_or_class_find_nothing() -> None:
@@ -75,9 +73,9 @@ def test_lists_of_different_length_are_refused() -> None:
         evaluate([scene([A], [1.0])], [], [1])
 
 
-def gluoncv_ap(gluoncv, found, objects, names: list[str], *, use_07_metric: bool) -> dict[int, float]:
+def gluoncv_ap(gluoncv, found, objects, names: list[str], *, iou: float, use_07_metric: bool) -> dict[int, float]:
     module = gluoncv.utils.metrics.voc_detection
-    metric = (module.VOC07MApMetric if use_07_metric else module.VOCMApMetric)(iou_thresh=0.5, class_names=names)
+    metric = (module.VOC07MApMetric if use_07_metric else module.VOCMApMetric)(iou_thresh=iou, class_names=names)
     for d, t in zip(found, objects, strict=True):
         difficult = None if t.difficult is None else t.difficult[None]
         rows = (d.boxes[None], d.classes[None] - 1, d.scores[None], t.boxes[None], t.classes[None] - 1, difficult)
@@ -102,14 +100,15 @@ def random_images(seed: int) -> tuple[list[Detections], list[GroundTruth]]:
 
 
 @pytest.mark.mxnet
+@pytest.mark.parametrize("iou", [0.5, 0.7])
 @pytest.mark.parametrize("use_07_metric", [False, True])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_ap_is_gluoncvs_on_random_images(gluoncv, seed: int, use_07_metric: bool) -> None:
+def test_ap_is_gluoncvs_on_random_images(gluoncv, seed: int, iou: float, use_07_metric: bool) -> None:
     found, objects = random_images(seed)
-    theirs = gluoncv_ap(gluoncv, found, objects, ["a", "b", "c"], use_07_metric=use_07_metric)
-    ours = evaluate(found, objects, [1, 2, 3], iou=JUST_BELOW_HALF, use_07_metric=use_07_metric).ap
-    assert min(ours.values()) > 0.1 and max(ours.values()) < 0.9
-    assert ours == pytest.approx(theirs, abs=FLOAT64_SAME_FUNCTION)
+    theirs = gluoncv_ap(gluoncv, found, objects, ["a", "b", "c"], iou=iou, use_07_metric=use_07_metric)
+    ours = evaluate(found, objects, [1, 2, 3], iou=iou, inclusive=True, use_07_metric=use_07_metric).ap
+    assert min(ours.values()) > 0.02 and max(ours.values()) < 0.9
+    assert ours == pytest.approx(theirs, abs=SAME_AP)
 
 
 def stored_detections(folder: Path) -> tuple[list[Detections], list[GroundTruth], list[str]]:
@@ -130,10 +129,11 @@ def stored_detections(folder: Path) -> tuple[list[Detections], list[GroundTruth]
 
 
 @pytest.mark.mxnet
+@pytest.mark.parametrize("iou", [0.5, 0.7])
 @pytest.mark.parametrize("use_07_metric", [False, True])
-def test_ap_is_gluoncvs_on_stored_detections(gluoncv, data_folder: Path, use_07_metric: bool) -> None:
+def test_ap_is_gluoncvs_on_stored_detections(gluoncv, data_folder: Path, iou: float, use_07_metric: bool) -> None:
     found, objects, names = stored_detections(data_folder / "detections_for_ap")
-    theirs = gluoncv_ap(gluoncv, found, objects, names, use_07_metric=use_07_metric)
-    score = evaluate(found, objects, range(1, len(names) + 1), iou=JUST_BELOW_HALF, use_07_metric=use_07_metric)
-    assert len(found) == 85 and 0.05 < score.mean < 0.9
-    assert score.ap == pytest.approx(theirs, abs=FLOAT64_SAME_FUNCTION, nan_ok=True)
+    theirs = gluoncv_ap(gluoncv, found, objects, names, iou=iou, use_07_metric=use_07_metric)
+    score = evaluate(found, objects, range(1, len(names) + 1), iou=iou, inclusive=True, use_07_metric=use_07_metric)
+    assert len(found) == 85 and 0.01 < score.mean < 0.9
+    assert score.ap == pytest.approx(theirs, abs=SAME_AP, nan_ok=True)
