@@ -18,6 +18,7 @@ from mxnet_ref.operators import raise_failure, with_cpu_backward
 
 Arrays = dict[str, np.ndarray]
 Sink = Callable[[str, np.ndarray], None]
+HeadGradients = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Witness:
         self,
         nodes: Sequence[str],
         inputs: Mapping[str, np.ndarray],
-        head_gradients: Sequence[np.ndarray] | None,
+        head_gradients: HeadGradients | None,
         *,
         wanted: Iterable[str] = (),
         is_train: bool,
@@ -101,7 +102,7 @@ class Witness:
         Args:
             nodes: names, in the graph's order; a node may read the outputs of those before it.
             inputs: values of the entries that come from outside. Parameters are this witness's own.
-            head_gradients: one per output of the last node; None: forward only.
+            head_gradients: outputs of the last node -> one gradient each; None: forward only.
             wanted: entry keys and parameter names whose gradient is wanted.
         Returns: outputs of the last node, gradients by key.
         """
@@ -112,10 +113,9 @@ class Witness:
         grads = {name: mx.nd.zeros_like(values[name]) for name in names}
         states = {name: self.array(self.aux[name]) for name in symbol.list_auxiliary_states()}
         executor = bound(symbol, values, grads, states)
-        outputs = executor.forward(is_train=is_train)
+        results = [output.asnumpy() for output in executor.forward(is_train=is_train)]
         if grads:
-            executor.backward([self.array(gradient) for gradient in head_gradients])
-        results = [output.asnumpy() for output in outputs]
+            executor.backward([self.array(gradient) for gradient in head_gradients(results)])
         raise_failure()
         return results, {key: grads[name].asnumpy() for name, key in names.items()}
 

@@ -9,7 +9,6 @@ bilinear cells.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from dcn_suite.parity.judge import Judgement, judge_function, judge_rounding
 from dcn_suite.parity.port import Port
 from dcn_suite.parity.reference import ROI_POOLS, Reference
 from dcn_suite.parity.rows import Row, judged_row, reported_row
+from dcn_suite.parity.scratch import Scratch
 from dcn_suite.parity.segments import SELECTORS, WITHOUT_CPU_BACKWARD, Segment
 
 CHECK = "chained"
@@ -35,32 +35,6 @@ KINDS = {
 }
 OWN_KERNELS = (*ROI_POOLS, "_contrib_DeformableConvolution", "_contrib_ModulatedDeformableConvolution", "ROIPooling")
 MakePort = Callable[[str], Port]
-
-
-@dataclass
-class Scratch:
-    """Activations of one run, on disk, one file each."""
-
-    folder: Path
-    names: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-
-    def __setitem__(self, key: str, array: np.ndarray) -> None:
-        self.names[key] = f"{len(self.names):04d}.npy"
-        np.save(self.folder / self.names[key], array, allow_pickle=False)
-
-    def __getitem__(self, key: str) -> np.ndarray:
-        return np.load(self.folder / self.names[key], allow_pickle=False)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.names
-
-    def clear(self) -> None:
-        for name in self.names.values():
-            (self.folder / name).unlink(missing_ok=True)
-        self.names.clear()
 
 
 def chained_rows(

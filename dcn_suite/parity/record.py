@@ -1,6 +1,5 @@
 """MXNet's side of a parity run, computed here. The only part of parity that needs MXNet."""
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -10,16 +9,18 @@ import numpy as np
 
 from dcn_suite.parity.photo import boxes_on, labels_on, photo_of
 from dcn_suite.parity.reference import DTYPES, Arrays, NodeRun, Reference, head_gradients, pack, place_of, probes
+from dcn_suite.parity.scratch import LiveRecording
 from dcn_suite.parity.segments import Segment, only_in_test, segments_of
 from dcn_tasks.batch import training_batch
 from dcn_tasks.config import Config, load_config, to_plain
-from dcn_tasks.recording import Recording, RecordingWriter
+from dcn_tasks.recording import RecordingWriter
 from dcn_tasks.segmentation import segmentation_batch
 from dcn_tasks.streams import Draws
 from dcn_tasks.task import SEGMENTATION, task_of
 from weights_convert import node_map, tensor_paths
 
 Step = Callable[[str], None]
+PART_BYTES = 64 << 20
 
 
 class LiveReference(Reference):
@@ -27,7 +28,7 @@ class LiveReference(Reference):
 
     source = "run here"
 
-    def __init__(self, recording: Recording, witnesses: Mapping[str, Mapping[str, object]]):
+    def __init__(self, recording: LiveRecording, witnesses: Mapping[str, Mapping[str, object]]):
         super().__init__(recording)
         self.witnesses = witnesses
 
@@ -49,13 +50,15 @@ def run_alone(
     witnesses: Mapping[str, object], segment: Segment, inputs: Mapping[str, np.ndarray], *, grad: bool, is_train: bool
 ):
     """One segment in MXNet in both precisions: NodeRun by dtype."""
-    runs, heads = {}, None
+    runs = {}
     wanted = [*segment.differentiable, *segment.parameters] if grad and segment.differentiable else []
+
+    def heads(outputs: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        return head_gradients(segment.name, outputs)
+
     for dtype in DTYPES:
-        if wanted and heads is None:
-            shapes, _ = witnesses[dtype].run(segment.nodes, inputs, None, is_train=is_train)
-            heads = head_gradients(segment.name, shapes)
-        runs[dtype] = NodeRun(*witnesses[dtype].run(segment.nodes, inputs, heads, wanted=wanted, is_train=is_train))
+        run = witnesses[dtype].run(segment.nodes, inputs, heads if wanted else None, wanted=wanted, is_train=is_train)
+        runs[dtype] = NodeRun(*run)
     return runs
 
 
@@ -80,22 +83,23 @@ def witnesses_of(cfg: Config, parameters: Arrays, kind: str) -> dict[str, object
 
 def record(
     cfg: Config,
-    folder: Path,
+    scratch: Path,
     *,
     name: str,
     size: tuple[int, int],
     grad: bool,
     seed: int,
-    isolated: bool,
+    keep_at: Path | None = None,
     parameters: Arrays | None = None,
     step: Step = lambda text: None,
 ) -> LiveReference:
-    """Runs MXNet from end to end, and with `isolated` node by node, and writes it all down.
+    """Runs MXNet from end to end and writes it all down.
 
     Args:
-        folder: of the recording. name: of the configuration. size: of the photo in the network, pixels.
+        scratch: folder for what is written. name: of the configuration. size: of the photo in the network, pixels.
         grad: record the training graph with gradients too. seed: of weights, boxes and draws.
-        isolated: False leaves single nodes to be run when they are asked for.
+        keep_at: folder of a recording that lasts, with every node alone; None leaves single nodes to be run when they
+            are asked for.
         parameters: arg:NAME, aux:NAME of a checkpoint; None: calibrated random ones.
         step: told what is being done.
     """
@@ -118,70 +122,45 @@ def record(
         "seed": seed,
         "calibrated": calibrating,
         "size": list(size),
-        "isolated": isolated,
+        "isolated": keep_at is not None,
         "grad": grad,
         "test_inputs": list(task_of(cfg).inputs(photo, cfg)),
         "versions": mxnet_ref.versions(),
         "graphs": {kind: [asdict(node) for node in witnesses[kind]["float32"].nodes.values()] for kind in kinds},
     }
-    writer = RecordingWriter(folder, f"MXNet {about['versions']['mxnet']}", about)
-    bundles = Bundles(writer, compress=isolated)
-    bundles["photo"] = photo
-    bundles.group("parameters", parameters)
+    recording = LiveRecording(scratch, f"MXNet {about['versions']['mxnet']}", about)
+    recording["photo"] = photo
+    recording.group("parameters", parameters)
     for kind in kinds:
         inputs = inputs_of(cfg, photo, seed, draws, kind)
-        bundles.group(f"{kind}/inputs", inputs)
+        recording.group(f"{kind}/inputs", inputs)
         for dtype, witness in witnesses[kind].items():
             step(f"MXNet {dtype}, {kind} graph from end to end")
-            record_chain(bundles, witness, inputs, kind, dtype)
-    bundles.finish()
-    if isolated:
-        live = LiveReference(Recording(folder), witnesses)
+            record_chain(recording, witness, inputs, kind, dtype)
+    live = LiveReference(recording, witnesses)
+    if keep_at is not None:
         for kind in kinds:
-            record_isolated(bundles, live, live.to_record(kind, cfg), kind, step)
-        bundles.finish()
-    return LiveReference(Recording(folder), witnesses)
+            record_isolated(recording, live, live.to_record(kind, cfg), kind, step)
+        keep(recording, keep_at)
+    return live
 
 
-class Bundles:
-    """Gathers arrays into parts of a recording of at most 64 MiB (or one array each where that is larger).
+def keep(live: LiveRecording, folder: Path) -> None:
+    """Writes a recording that lasts, in parts of at most 64 MiB (or one array each where that is larger)."""
+    writer = RecordingWriter(folder, live.recorded_by, live.about)
+    part: Arrays = {}
 
-    An array of the test graph that the training graph gave bit for bit is left out.
-    """
+    def flush() -> None:
+        if part:
+            writer.part(f"part-{len(writer.manifest['files']):04d}", part, compress=True)
+            part.clear()
 
-    limit = 64 << 20
-
-    def __init__(self, writer: RecordingWriter, *, compress: bool):
-        self.writer, self.compress = writer, compress
-        self.waiting: Arrays = {}
-        self.bytes_waiting = 0
-        self.digests: dict[str, bytes] = {}
-
-    def __setitem__(self, name: str, array: np.ndarray) -> None:
-        array = np.ascontiguousarray(array)
-        kind, _, rest = name.partition("/")
-        digest = digest_of(array)
-        if kind == "train":
-            self.digests[rest] = digest
-        elif kind == "test" and self.digests.get(rest) == digest:
-            return
-        self.waiting[name] = array
-        self.bytes_waiting += array.nbytes
-        if self.bytes_waiting >= self.limit:
-            self.flush()
-
-    def group(self, prefix: str, arrays: Mapping[str, np.ndarray]) -> None:
-        for name, array in arrays.items():
-            self[f"{prefix}/{name}"] = array
-
-    def flush(self) -> None:
-        if self.waiting:
-            self.writer.part(f"part-{len(self.writer.manifest['files']):04d}", self.waiting, compress=self.compress)
-            self.waiting, self.bytes_waiting = {}, 0
-
-    def finish(self) -> None:
-        self.flush()
-        self.writer.finish()
+    for name in live:
+        part[name] = live[name]
+        if sum(array.nbytes for array in part.values()) >= PART_BYTES:
+            flush()
+    flush()
+    writer.finish()
 
 
 def calibrated(cfg: Config, photo: np.ndarray, seed: int) -> Arrays:
@@ -209,18 +188,20 @@ def inputs_of(cfg: Config, photo: np.ndarray, seed: int, draws: Draws, kind: str
     return {name: np.asarray(array, np.float32) for name, array in batch.items()}
 
 
-def record_chain(bundles: Bundles, witness, inputs: Arrays, kind: str, dtype: str) -> None:
+def record_chain(recording: LiveRecording, witness, inputs: Arrays, kind: str, dtype: str) -> None:
     """One precision from end to end: every entry, and every gradient of the training graph."""
 
     def sink(key: str, array: np.ndarray) -> None:
-        bundles[f"{kind}/{dtype}/{key}"] = array
+        recording[f"{kind}/{dtype}/{key}"] = array
 
     is_train = kind == "train"
     gradients = witness.chain(inputs, is_train=is_train, grad=is_train, sink=sink)
-    bundles.group(f"{kind}/{dtype}/gradient", gradients)
+    recording.group(f"{kind}/{dtype}/gradient", gradients)
 
 
-def record_isolated(bundles: Bundles, live: LiveReference, segments: Sequence[Segment], kind: str, step: Step) -> None:
+def record_isolated(
+    recording: LiveRecording, live: LiveReference, segments: Sequence[Segment], kind: str, step: Step
+) -> None:
     """Segments alone, in both precisions; gradients in the training graph."""
     for segment in segments:
         step(f"MXNet, {segment.name} alone")
@@ -231,11 +212,4 @@ def record_isolated(bundles: Bundles, live: LiveReference, segments: Sequence[Se
                 entries = [live.entry(kind, "float32", key) for key in segment.outputs]
                 same = all(map(np.array_equal, runs["float32"].outputs, entries))
                 runs["float32"] = NodeRun([] if same else runs["float32"].outputs, runs["float32"].gradients)
-            bundles.group(place_of(kind, segment, probe), pack(runs))
-
-
-def digest_of(array: np.ndarray) -> bytes:
-    """Of dtype, shape and bits."""
-    digest = hashlib.sha256(f"{array.dtype}{array.shape}".encode())
-    digest.update(array.reshape(-1).view(np.uint8))
-    return digest.digest()
+            recording.group(place_of(kind, segment, probe), pack(runs))

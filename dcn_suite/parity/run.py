@@ -268,12 +268,12 @@ def run_parity(
             cfg = load_config(config, SCALES=[min(height, width), max(height, width)])
             reference = record(
                 cfg,
-                record_to or work / "recording",
+                work / "recording",
                 name=str(config) if not isinstance(config, Config) else "a configuration",
                 size=settings.size,
                 grad=settings.grad,
                 seed=settings.seed,
-                isolated=record_to is not None,
+                keep_at=record_to,
                 parameters=parameters,
                 step=step,
             )

@@ -40,7 +40,7 @@ def test_forward_alone_needs_no_training_graph():
 
 def test_recording_again_gives_the_shipped_network(tmp_path):
     """The same weights, inputs and graphs; rounding may differ between processors, decisions and float64 hardly."""
-    live = record(load_config(CONFIG), tmp_path, name=CONFIG, size=SIZE, grad=True, seed=SHIPPED_SEED, isolated=False)
+    live = record(load_config(CONFIG), tmp_path, name=CONFIG, size=SIZE, grad=True, seed=SHIPPED_SEED)
     shipped = Recording(SHIPPED)
     assert live.about["graphs"] == shipped.about["graphs"]
     for name in ("train/inputs/data", "train/inputs/label", "parameters/arg:conv1_weight", "train/float64/rois"):

@@ -1,0 +1,84 @@
+"""Proposals that rounding does not decide: no two of one score, no RoI side where pooling would take other pixels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dcn_tasks.config import Config
+from dcn_tasks.network import NetworkSpec
+from dcn_tasks.proposals import Proposals, propose_from_pyramid
+from dcn_tasks.pyramid import levels_of, size_in_levels
+from dcn_tasks.streams import Draws
+from mxnet_ref.calibration.graph import Graph
+from mxnet_ref.heads.fpn import LEVELS as POOLED_LEVELS
+from mxnet_ref.neck import Pyramid
+
+SPREADS = 1 + np.arange(-16, 17) / 1024  # of the RPN's outputs that are tried, over the wanted one
+CLEAR_GAP = 3 * 2.0**-24  # between two scores below 1: a rounding apart is a tie
+
+
+def rpn_levels(spec: NetworkSpec) -> list[str]:
+    """What the RPN's node names end in, level by level."""
+    return [f"_{level}" for level in Pyramid._fields] if spec.family == "fpn" else [""]
+
+
+def settle_proposals(graph: Graph) -> None:
+    """Scales the RPN's outputs by up to 2 %, to where no proposals tie and RoI sides are farthest from being rounded otherwise."""
+    cfg, spec = graph.cfg, graph.spec
+    levels = rpn_levels(spec)
+    names = [f"{layer}{level}" for layer in ("rpn_cls_score", "rpn_bbox_pred") for level in levels]
+    found = list(graph.read(names).values())
+    pairs = [np.split(logits[0].astype(np.float64), 2) for logits in found[: len(levels)]]
+    deltas = [each[0] for each in found[len(levels) :]]
+    margins = {}
+    for spread in SPREADS:
+        scores = [(1 / (1 + np.exp(spread * (back - front)))).astype(np.float32) for back, front in pairs]
+        kept = proposals(cfg, scores, [spread * each for each in deltas], graph.inputs["im_info"][0])
+        gap = np.diff(np.sort(kept.scores[: kept.num_valid, 0])).min(initial=1)
+        margins[spread] = (min(gap, CLEAR_GAP), rounding_distance(spec, kept.rois))
+    spread = max(margins, key=margins.__getitem__)
+    for name in ("rpn_cls_score_weight", "rpn_bbox_pred_weight"):
+        graph.arg[name] *= np.float32(spread)
+
+
+def rounding_distance(spec: NetworkSpec, rois: np.ndarray) -> float:
+    """How far the sides of RoIs [R, 5] are at least from where the head's pooling takes others, in image pixels.
+
+    ROIPooling rounds cells of the map, the others image pixels; a pyramid's RoIs may also fall into another level.
+    """
+    strides, distance = np.asarray(spec.feature_strides), np.inf
+    level = np.zeros(len(rois), np.intp)
+    if spec.family == "fpn":
+        level = levels_of(rois, len(POOLED_LEVELS), spec.level_side)
+        size = size_in_levels(rois, spec.level_side)
+        distance = float(np.abs(size - np.round(size)).min()) * spec.level_side
+    rounds_cells = spec.family in ("rcnn", "fpn") and not spec.deform_roi_pooling
+    unit = strides[level][:, None] if rounds_cells else 1.0
+    sides = rois[:, 1:] / unit
+    return min(distance, float((np.abs(sides - np.floor(sides) - 0.5) * unit).min()))
+
+
+def proposals(
+    cfg: Config, fg_scores: Sequence[np.ndarray], bbox_deltas: Sequence[np.ndarray], im_info: np.ndarray
+) -> Proposals:
+    """Test-time proposals of a network's RPN. Args: of every level, fg_scores [A, H, W] and bbox_deltas [4A, H, W]."""
+    spec, test = NetworkSpec.from_config(cfg), cfg.TEST
+    return propose_from_pyramid(
+        fg_scores, bbox_deltas, im_info, feature_strides=spec.feature_strides,
+        scales=spec.anchor_scales, ratios=spec.anchor_ratios, pre_nms_top_n=test.RPN_PRE_NMS_TOP_N,
+        post_nms_top_n=test.RPN_POST_NMS_TOP_N, nms_thresh=test.RPN_NMS_THRESH, min_size=test.RPN_MIN_SIZE, draws=Draws(0),
+    )  # fmt: skip
+
+
+def check_proposals(graph: Graph) -> None:
+    """Raises: RuntimeError when two proposals have the same score: their order would be luck."""
+    prob = "rpn_cls_prob_t" if graph.spec.family == "fpn" else "rpn_cls_prob_reshape"
+    names = [f"{name}{level}" for name in (prob, "rpn_bbox_pred") for level in rpn_levels(graph.spec)]
+    found = [value[0] for value in graph.read(names).values()]
+    foreground = [each[len(each) // 2 :] for each in found[: len(found) // 2]]
+    kept = proposals(graph.cfg, foreground, found[len(found) // 2 :], graph.inputs["im_info"][0])
+    scores = kept.scores[: kept.num_valid, 0]
+    if repeated := len(scores) - len(np.unique(scores)):
+        raise RuntimeError(
+            f"calibrated_init: {repeated} of {len(scores)} proposals repeat another's score: choose another seed"
+        )
