@@ -13,12 +13,15 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from dcn_tasks.config import load_config
 from dcn_tasks.errors import InputError
 
+RESULTS = Path("parity_all.json")
 EXAMPLE = """examples:
   dcn parity demo/narrow_rfcn_dcn --grad --size 192x256
   dcn parity rfcn/resnet_v1_101_voc0712_rfcn_dcn_end2end_ohem --grad --out parity/
   dcn parity demo/narrow_rfcn_dcn --steps 5
   dcn parity demo/recorded_rfcn_dcn --grad --recording dcn_suite/parity/recordings/rfcn_dcn
       (from a recording: MXNet not needed)
+  OMP_NUM_THREADS=2 dcn parity all --results parity_all.json --page parity.md
+      (every system at full size, an hour; a run that is done is not done again)
 
 exit code: 0 parity holds, 1 it does not, 2 wrong usage
 """
@@ -36,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "config",
         metavar="CONFIG",
-        help="YAML path or a name under configs/ without suffix; `all`: every one of the original and of ours",
+        help="YAML path or a name under configs/ without suffix; `all`: every system of the paper at full size",
     )
     parser.add_argument("--grad", action="store_true", help="gradients too (the training graph)")
     parser.add_argument("--steps", type=int, metavar="N", help="compare N training steps instead")
@@ -46,9 +49,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--size", metavar="HxW", help="photo in the network, pixels (default: the configuration's SCALES)"
     )
+    parser.add_argument(
+        "--float32", action="store_true", help="float64 for single nodes and final outputs alone: for very large photos"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of weights, boxes and draws (default 0)")
     parser.add_argument("--json", action="store_true", help="print parity.json instead of tables")
     parser.add_argument("--brief", action="store_true", help="with --json: without the rows of nodes that simply hold")
+    every = parser.add_argument_group("with `all`")
+    every.add_argument("--only", nargs="+", metavar="ID", default=[], help="these rows alone, e.g. fpn rfcn-dcn")
+    every.add_argument("--fresh", action="store_true", help="also what was done with this code and these versions")
+    every.add_argument("--results", type=Path, metavar="FILE", default=RESULTS, help=f"default: {RESULTS}")
+    every.add_argument("--page", type=Path, metavar="FILE", help="write the table as a Markdown page")
     parser.set_defaults(run=run)
 
 
@@ -69,15 +80,15 @@ def run(args: argparse.Namespace) -> int:
             "parity: MXNet is not installed, so its side can't be computed: use --recording DIR, or install the extra `mxnet` "
             "(Python 3.10 or 3.11)"
         )
-    return max(run_one(name, args) for name in names_of(args.config))
+    if args.config == "all":
+        from dcn_suite.cli.parity_all import run_all_systems
 
-
-def names_of(config: str) -> list[str]:
-    if config != "all":
-        return [config]
-    from dcn_tasks.config import config_names
-
-    return list(config_names())
+        return run_all_systems(args)
+    if args.only or args.fresh or args.page or args.results != RESULTS:
+        raise InputError("--only, --fresh, --results and --page go with `dcn parity all`")
+    if args.float32 and (args.grad or args.steps or args.record):
+        raise InputError("--float32 leaves out what --grad, --steps and --record want: leave out one of them")
+    return run_one(args.config, args)
 
 
 def run_one(name: str, args: argparse.Namespace) -> int:
@@ -85,7 +96,9 @@ def run_one(name: str, args: argparse.Namespace) -> int:
     from dcn_suite.parity.run import Settings, run_parity
 
     cfg = load_config(name)
-    settings = Settings(size_of(args.size) if args.size else tuple(cfg.SCALES[0]), args.grad, args.seed)
+    settings = Settings(
+        size_of(args.size) if args.size else tuple(cfg.SCALES[0]), args.grad, args.seed, not args.float32
+    )
     logs = Console(stderr=True)
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=logs, transient=True, disable=not sys.stderr.isatty()) as progress:
@@ -101,7 +114,7 @@ def run_one(name: str, args: argparse.Namespace) -> int:
             result = run_trajectory(name, settings, steps=args.steps, step=step)
         else:
             result = run_parity(name, settings, recording=args.recording, record_to=args.record, step=step)
-    paths = write_report(result, args.out / name if args.config == "all" else args.out) if args.out else {}
+    paths = write_report(result, args.out) if args.out else {}
     if args.json:
         print(json.dumps(result.as_dict(brief=args.brief), indent=1, allow_nan=False))
     else:

@@ -100,7 +100,7 @@ class FreeRun:
             self.count(conv.op, own != other)
         if (place := self.place_of(key)) in self.outputs:
             self.kept[place] = array
-        if not segment.module.startswith(self.beyond_rois):
+        if self.reference.has_float64 and not segment.module.startswith(self.beyond_rois):
             self.measure(segment, key, array, theirs)
 
     def place_of(self, key: str) -> str:

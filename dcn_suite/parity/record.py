@@ -89,6 +89,7 @@ def record(
     size: tuple[int, int],
     grad: bool,
     seed: int,
+    float64: bool = True,
     keep_at: Path | None = None,
     parameters: Arrays | None = None,
     step: Step = lambda text: None,
@@ -98,6 +99,7 @@ def record(
     Args:
         scratch: folder for what is written. name: of the configuration. size: of the photo in the network, pixels.
         grad: record the training graph with gradients too. seed: of weights, boxes and draws.
+        float64: False keeps of the float64 runs what the last node reads and gives alone: a large photo's would fill the disk.
         keep_at: folder of a recording that lasts, with every node alone; None leaves single nodes to be run when they
             are asked for.
         parameters: arg:NAME, aux:NAME of a checkpoint; None: calibrated random ones.
@@ -124,6 +126,7 @@ def record(
         "size": list(size),
         "isolated": keep_at is not None,
         "grad": grad,
+        "float64": float64,
         "test_inputs": list(task_of(cfg).inputs(photo, cfg)),
         "versions": mxnet_ref.versions(),
         "graphs": {kind: [asdict(node) for node in witnesses[kind]["float32"].nodes.values()] for kind in kinds},
@@ -136,7 +139,7 @@ def record(
         recording.group(f"{kind}/inputs", inputs)
         for dtype, witness in witnesses[kind].items():
             step(f"MXNet {dtype}, {kind} graph from end to end")
-            record_chain(recording, witness, inputs, kind, dtype)
+            record_chain(recording, witness, inputs, kind, dtype, whole=float64 or dtype == "float32")
     live = LiveReference(recording, witnesses)
     if keep_at is not None:
         for kind in kinds:
@@ -188,11 +191,18 @@ def inputs_of(cfg: Config, photo: np.ndarray, seed: int, draws: Draws, kind: str
     return {name: np.asarray(array, np.float32) for name, array in batch.items()}
 
 
-def record_chain(recording: LiveRecording, witness, inputs: Arrays, kind: str, dtype: str) -> None:
-    """One precision from end to end: every entry, and every gradient of the training graph."""
+def record_chain(
+    recording: LiveRecording, witness, inputs: Arrays, kind: str, dtype: str, *, whole: bool = True
+) -> None:
+    """One precision from end to end: every entry, and every gradient of the training graph.
+
+    Args: whole: False writes down what the last node reads and gives alone.
+    """
+    *_, last = witness.nodes.values()
 
     def sink(key: str, array: np.ndarray) -> None:
-        recording[f"{kind}/{dtype}/{key}"] = array
+        if whole or key in (*last.inputs, *last.outputs):
+            recording[f"{kind}/{dtype}/{key}"] = array
 
     is_train = kind == "train"
     gradients = witness.chain(inputs, is_train=is_train, grad=is_train, sink=sink)

@@ -87,6 +87,11 @@ class Reference:
     def about(self) -> dict:
         return self.recording.about
 
+    @property
+    def has_float64(self) -> bool:
+        """Whether the float64 run from end to end is there, or its final outputs alone."""
+        return self.about.get("float64", True)
+
     def nodes(self, kind: str) -> list[Node]:
         graphs = self.about["graphs"]
         if kind not in graphs:

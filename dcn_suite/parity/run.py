@@ -39,6 +39,7 @@ class Settings:
     """What a run compares.
 
     size: (height, width) of the photo in the network, pixels. grad: gradients too. seed: of weights, boxes, draws.
+    float64: False leaves the float64 runs from end to end to single nodes and final outputs, for large photos; with grad: True.
     use_test_weights: of the conversion. weights: already converted ones; None: converted here.
     spoil: changes PyTorch's networks first, to see whether that is noticed.
     """
@@ -46,6 +47,7 @@ class Settings:
     size: tuple[int, int]
     grad: bool = False
     seed: int = 0
+    float64: bool = True
     use_test_weights: bool = True
     weights: WeightsFile | None = None
     spoil: Spoil | None = None
@@ -88,6 +90,7 @@ def compare(
         "config": reference.about.get("name", "a configuration"),
         "size": "x".join(str(side) for side in reference.about["size"]),
         "grad": settings.grad,
+        "float64": reference.has_float64,
         "seed": reference.about["seed"],
         "threads": torch.get_num_threads(),
         "seconds": time.monotonic() - start,
@@ -273,6 +276,7 @@ def run_parity(
                 size=settings.size,
                 grad=settings.grad,
                 seed=settings.seed,
+                float64=settings.float64,
                 keep_at=record_to,
                 parameters=parameters,
                 step=step,

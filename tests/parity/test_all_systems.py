@@ -1,0 +1,125 @@
+"""`dcn parity all`: what it plans, that it takes up where it was left, and what its table says."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from dcn_suite.cli.main import main
+from dcn_suite.parity.suite import PlannedRun, Results, planned_runs, results, run_all
+from dcn_suite.parity.suite import plan as plan_of_all
+from dcn_suite.parity.suite.page import MEMORY_LIMIT_GIB, all_hold, cells, markdown
+from dcn_tasks.config import load_config
+from dcn_tasks.errors import InputError
+from dcn_tasks.network import RESNET, NetworkSpec
+
+NARROW = PlannedRun("narrow@64x80", "DeepLab", "plain", "narrow", "demo/narrow_deeplab", "64x80", grad=False)
+ENTRY = {
+    "id": NARROW.id, "holds": True, "red": 0, "wall_s": 10.0, "cpu_s": 15.0, "peak_gib": 2.0,
+    "summary": [{"name": name, "held": 7, "count": 7, "strain": "0.5"} for name in ("isolated", "chained")],
+    "worst_float64_disagreement": {"of_scale": 2e-14, "what": "isolated · conv1 · output"},
+    "rows": [
+        {"check": "detections", "node": "detections", "quantity": "boxes", "got": 0, "claim": ""},
+        {"check": "detections", "node": "detections", "quantity": "scores", "got": 7e-6,
+         "claim": "largest difference of the 300 scores"},
+    ],
+}  # fmt: skip
+
+
+def test_every_system_is_planned_plain_and_deformable():
+    found = {}
+    for run in planned_runs():
+        spec = NetworkSpec.from_config(load_config(run.config))
+        assert load_config(run.config).network.BASE_WIDTH == 64, run.id
+        deformable = bool(spec.deformable_convolutions)
+        assert deformable == (run.variant != "plain"), run.id
+        assert (run.backbone == "ResNet-101") == (spec.backbone == RESNET), run.id
+        found.setdefault((spec.family, spec.backbone), set()).add((run.variant, run.size, run.grad, run.float64))
+    both = {(variant, "600x1000", True, True) for variant in ("plain", "deformable")}
+    assert found["rfcn", RESNET] == found["class_aware_rpn", RESNET] == both
+    assert found["rcnn", RESNET] == both | {("DCNv2", "600x1000", True, True)}
+    aligned = [runs for (_, backbone), runs in found.items() if backbone != RESNET]
+    assert aligned == [both, both]
+    for family, sizes in {
+        "fpn": {("800x1280", False, True), ("480x800", True, True)},
+        "deeplab": {("360x600", True, True), ("1024x2048", False, False)},
+    }.items():
+        assert found[family, RESNET] == {(variant, *size) for variant in ("plain", "deformable") for size in sizes}
+
+
+def test_ids_are_chosen_whole_or_with_all_their_sizes():
+    ids = {run.id for run in plan_of_all.chosen_runs(["fpn", "rfcn-dcn@600x1000"])}
+    assert ids == {"fpn@800x1280", "fpn@480x800", "rfcn-dcn@600x1000"}
+    with pytest.raises(InputError, match="got fnp"):
+        plan_of_all.chosen_runs(["fnp"])
+
+
+def test_options_of_one_run_do_not_go_with_all_and_the_other_way_round(capsys):
+    assert main(["parity", "all", "--grad"]) == 2
+    assert main(["parity", "demo/narrow_deeplab", "--fresh"]) == 2
+    assert main(["parity", "demo/narrow_deeplab", "--float32", "--grad"]) == 2
+    assert capsys.readouterr().err.count("leave out") == 2
+
+
+@pytest.mark.mxnet
+def test_a_run_is_done_once_until_something_changes(tmp_path, monkeypatch):
+    started = []
+
+    def run(**options):
+        started.clear()
+        run_all(
+            [NARROW], Results(tmp_path / "all.json"), started=lambda place, each: started.append(each.id), **options
+        )
+        return Results(tmp_path / "all.json").entries[NARROW.id]
+
+    entry = run()
+    assert started == [NARROW.id]
+    assert entry["holds"], entry
+    assert entry["judged"] > 100
+    assert 0.1 < entry["peak_gib"] < 16
+    assert cells(NARROW, entry)[5] == "holds"
+    assert cells(NARROW, entry)[11].startswith("0 labels differ, of 5120 pixels")
+    run()
+    assert started == []
+    monkeypatch.setattr(results, "code_digest", lambda: "other code")
+    monkeypatch.setattr("dcn_suite.parity.suite.run.entry_of", lambda each, out: {"id": each.id, "holds": True})
+    run()
+    assert started == [NARROW.id]
+    run(fresh=True)
+    assert started == [NARROW.id]
+
+
+def test_a_run_that_breaks_off_does_not_hold_and_is_tried_again(tmp_path):
+    run = replace(NARROW, size="9999x9999")
+    kept = Results(tmp_path / "all.json")
+    run_all([run], kept)
+    entry = kept.entries[run.id]
+    assert not entry["holds"]
+    assert "--size" in entry["error"]
+    assert not kept.has(run)
+    assert "broke off" in cells(run, entry)
+
+
+def test_something_else_is_no_results_file(tmp_path):
+    file = tmp_path / "all.json"
+    for content in ("[]", "{", json.dumps({"format": 0, "runs": []})):
+        file.write_text(content)
+        with pytest.raises(InputError, match=r"all\.json: expected results"):
+            Results(file)
+
+
+def test_the_page_says_what_holds_and_what_was_not_run():
+    page = markdown([NARROW, replace(NARROW, id="other")], {NARROW.id: ENTRY})
+    assert "1 of 2 runs done, 1 hold" in page
+    (done,) = [line for line in page.splitlines() if "300 boxes" in line]
+    assert done.count("|") == page.splitlines()[page.splitlines().index(done) - 2].count("|")
+    assert "| holds | 7 of 7 | 7 of 7 | 0 | 2.00e-14 | 50 % | 300 boxes in both, 0 in one; scores to 7.00e-06 |" in done
+    assert page.count("not run") == 1
+
+
+def test_all_hold_only_if_all_were_run_and_kept_to_their_memory():
+    assert all_hold([NARROW], {NARROW.id: ENTRY})
+    assert not all_hold([NARROW, replace(NARROW, id="other")], {NARROW.id: ENTRY})
+    assert not all_hold([NARROW], {NARROW.id: ENTRY | {"peak_gib": MEMORY_LIMIT_GIB + 1}})
+    assert not all_hold([NARROW], {NARROW.id: ENTRY | {"holds": False}})
+    assert not all_hold([], {})
