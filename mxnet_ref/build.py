@@ -22,8 +22,10 @@ from mxnet_ref.heads import (
     pyramid_rpn_train,
     rcnn_head,
     rfcn_head,
+    rois_alone,
     rois_test,
     rois_train,
+    rpn_alone,
     rpn_test,
     rpn_train,
 )
@@ -31,6 +33,7 @@ from mxnet_ref.heads.rois import Head
 from mxnet_ref.neck import pyramid
 from mxnet_ref.trace import Names, NetworkSymbol
 
+WHOLE = "end2end"
 OFFSET_OUTPUTS = {  # what the original's demos draw
     "deform_conv_demo": ("res5a_branch2b_offset", "res5b_branch2b_offset", "res5c_branch2b_offset"),
     "deform_psroi_demo": ("rfcn_cls_offset",),
@@ -38,7 +41,7 @@ OFFSET_OUTPUTS = {  # what the original's demos draw
 
 
 def build_symbol(
-    config: str | Path | Config, is_train: bool, *, dtype: str = "float32", **overrides: Any
+    config: str | Path | Config, is_train: bool, *, dtype: str = "float32", part: str = WHOLE, **overrides: Any
 ) -> mx.sym.Symbol:
     """The training or test graph of a configuration.
 
@@ -47,19 +50,21 @@ def build_symbol(
         is_train: with losses and targets (inputs data, im_info, gt_boxes, label, bbox_target, bbox_weight), or for
             detection (inputs data, im_info).
         dtype: "float64" swaps SoftmaxActivation and Crop, which have no float64, for the same functions.
+        part: "end2end", the original's get_symbol; of R-FCN and Faster R-CNN also "rpn", its get_symbol_rpn, or "rcnn", its
+            get_symbol_rfcn or get_symbol_rcnn on given RoIs: inputs and outputs in mxnet_ref/heads/alone.py.
         overrides: configuration keys, GROUP__KEY for a key of a group.
     Returns: mx.sym.Symbol with automatic names counted from 0. Outputs in training: rpn_cls_prob, rpn_bbox_loss,
         cls_prob_reshape, bbox_loss_reshape, blockgrad0; in detection: rois, cls_prob_reshape, bbox_pred_reshape, and in
         the demos' graphs the offsets they draw before these.
-    Raises: InputError for an unknown configuration, key or network.
+    Raises: InputError for an unknown configuration, key, network or part.
     """
     if dtype not in ("float32", "float64"):
         raise InputError(f"build_symbol: dtype: expected float32 or float64, got {dtype!r}")
     cfg = load_config(config, **overrides)
     spec = NetworkSpec.from_config(cfg)
     with Names() as names:
-        outputs = family_of(spec)(spec, cfg, is_train, dtype)
-    drawn = () if is_train else OFFSET_OUTPUTS.get(cfg.symbol, ())
+        outputs = builder(spec, part)(spec, cfg, is_train, dtype)
+    drawn = () if is_train or part == "rpn" else OFFSET_OUTPUTS.get(cfg.symbol, ())
     return as_network(outputs, names.given, drawn)
 
 
@@ -110,11 +115,20 @@ FAMILIES = {
 }
 
 
-def family_of(spec: NetworkSpec) -> Callable[..., mx.sym.Symbol]:
-    """Raises: InputError for a family that is not built yet."""
+PARTS = {  # by family, what alternate training has of it
+    family: {"rpn": rpn_alone, "rcnn": partial(rois_alone, head=head)}
+    for family, head in (("rfcn", rfcn_head), ("rcnn", rcnn_head))
+}
+
+
+def builder(spec: NetworkSpec, part: str) -> Callable[..., mx.sym.Symbol]:
+    """(spec, cfg, is_train, dtype) -> graph. Raises: InputError for a family or a part of it that is not built."""
     if spec.family not in FAMILIES:
         raise InputError(f"build_symbol: expected one of the families {', '.join(FAMILIES)}, got {spec.family!r}")
-    return FAMILIES[spec.family]
+    parts = {WHOLE: FAMILIES[spec.family], **PARTS.get(spec.family, {})}
+    if part not in parts:
+        raise InputError(f"build_symbol: part: expected {' or '.join(parts)} of {spec.family}, got {part!r}")
+    return parts[part]
 
 
 def as_network(outputs: mx.sym.Symbol, names: list[str], drawn: Sequence[str]) -> NetworkSymbol:

@@ -1,5 +1,6 @@
 """Heads of the reference networks."""
 
+from mxnet_ref.heads.alone import rois_alone, rpn_alone
 from mxnet_ref.heads.class_aware_rpn import class_aware_rpn_test, class_aware_rpn_train
 from mxnet_ref.heads.deeplab import deeplab_test, deeplab_train
 from mxnet_ref.heads.fpn import fpn_head
@@ -20,8 +21,10 @@ __all__ = [
     "pyramid_rpn_train",
     "rcnn_head",
     "rfcn_head",
+    "rois_alone",
     "rois_test",
     "rois_train",
+    "rpn_alone",
     "rpn_test",
     "rpn_train",
 ]

@@ -21,7 +21,23 @@ def rois_train(rpn: RPN, gt_boxes: Symbol, head: Head, spec: NetworkSpec, cfg: C
         rois=rpn.rois, gt_boxes=gt_boxes, op_type="proposal_target", num_classes=spec.num_reg_classes,
         batch_images=train.BATCH_IMAGES, batch_rois=train.BATCH_ROIS, cfg=sampling_settings(cfg), fg_fraction=train.FG_FRACTION,
     )  # fmt: skip
-    cls_score, bbox_pred = head(rois)
+    label, cls_prob, bbox_loss = roi_losses(head(rois), label, target, weight, spec, cfg)
+    label = mx.sym.Reshape(name="label_reshape", data=label, shape=(train.BATCH_IMAGES, -1))
+    cls_prob, bbox_loss = in_images(cls_prob, bbox_loss, "bbox_loss_reshape", train.BATCH_IMAGES, spec)
+    return mx.sym.Group([rpn.cls_prob, rpn.bbox_loss, cls_prob, bbox_loss, mx.sym.BlockGrad(label)])
+
+
+def roi_losses(
+    scored: tuple[Symbol, Symbol], label: Symbol, target: Symbol, weight: Symbol, spec: NetworkSpec, cfg: Config,
+    **written: float,
+) -> tuple[Symbol, Symbol, Symbol]:  # fmt: skip
+    """Labels [R] that hard example mining left, nodes cls_prob [R, C] and bbox_loss [R, 4K].
+
+    Args: scored: class logits and box deltas. label [R], target and weight [R, 4K]: of the RoIs. written: further attributes
+        of the softmax.
+    """
+    train = cfg.TRAIN
+    cls_score, bbox_pred = scored
     rois_per_image = train.BATCH_ROIS_OHEM if train.ENABLE_OHEM else train.BATCH_ROIS
     if train.ENABLE_OHEM:
         label, weight = mx.sym.Custom(
@@ -31,14 +47,17 @@ def rois_train(rpn: RPN, gt_boxes: Symbol, head: Head, spec: NetworkSpec, cfg: C
         ignore = {"use_ignore": True, "ignore_label": -1}
     else:
         ignore = {}
-    cls_prob = mx.sym.SoftmaxOutput(name="cls_prob", data=cls_score, label=label, normalization="valid", **ignore)
+    cls_prob = mx.sym.SoftmaxOutput(
+        name="cls_prob", data=cls_score, label=label, normalization="valid", **ignore, **written
+    )
     loss = weight * mx.sym.smooth_l1(name="bbox_loss_", scalar=1.0, data=bbox_pred - target)
-    bbox_loss = mx.sym.MakeLoss(name="bbox_loss", data=loss, grad_scale=1.0 / rois_per_image)
-    images = train.BATCH_IMAGES
-    label = mx.sym.Reshape(name="label_reshape", data=label, shape=(images, -1))
+    return label, cls_prob, mx.sym.MakeLoss(name="bbox_loss", data=loss, grad_scale=1.0 / rois_per_image)
+
+
+def in_images(cls_prob: Symbol, boxes: Symbol, name: str, images: int, spec: NetworkSpec) -> tuple[Symbol, Symbol]:
+    """cls_prob_reshape [images, R, C], and boxes [images, R, 4K] as a node of that name."""
     cls_prob = mx.sym.Reshape(name="cls_prob_reshape", data=cls_prob, shape=(images, -1, spec.num_classes))
-    bbox_loss = mx.sym.Reshape(name="bbox_loss_reshape", data=bbox_loss, shape=(images, -1, 4 * spec.num_reg_classes))
-    return mx.sym.Group([rpn.cls_prob, rpn.bbox_loss, cls_prob, bbox_loss, mx.sym.BlockGrad(label)])
+    return cls_prob, mx.sym.Reshape(name=name, data=boxes, shape=(images, -1, 4 * spec.num_reg_classes))
 
 
 def rois_test(rpn: RPN, head: Head, spec: NetworkSpec, cfg: Config, dtype: str) -> Symbol:
@@ -46,15 +65,17 @@ def rois_test(rpn: RPN, head: Head, spec: NetworkSpec, cfg: Config, dtype: str) 
 
     As in the original, two nodes of R-FCN are called bbox_pred_reshape: [R, 4K] and the output.
     """
-    cls_score, bbox_pred = head(rpn.rois)
+    return mx.sym.Group([rpn.rois, *scored(head(rpn.rois), spec, cfg, dtype)])
+
+
+def scored(outputs: tuple[Symbol, Symbol], spec: NetworkSpec, cfg: Config, dtype: str) -> tuple[Symbol, Symbol]:
+    """Class logits and box deltas of RoIs -> cls_prob_reshape and bbox_pred_reshape, by image."""
+    cls_score, bbox_pred = outputs
     if dtype == "float64":
         cls_prob = mx.sym.softmax(name="cls_prob", data=cls_score, axis=1)
     else:
         cls_prob = mx.sym.SoftmaxActivation(name="cls_prob", data=cls_score)
-    images = cfg.TEST.BATCH_IMAGES
-    cls_prob = mx.sym.Reshape(name="cls_prob_reshape", data=cls_prob, shape=(images, -1, spec.num_classes))
-    bbox_pred = mx.sym.Reshape(name="bbox_pred_reshape", data=bbox_pred, shape=(images, -1, 4 * spec.num_reg_classes))
-    return mx.sym.Group([rpn.rois, cls_prob, bbox_pred])
+    return in_images(cls_prob, bbox_pred, "bbox_pred_reshape", cfg.TEST.BATCH_IMAGES, spec)
 
 
 def sampling_settings(cfg: Config) -> str:

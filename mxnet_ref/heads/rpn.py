@@ -29,14 +29,16 @@ def scores_and_deltas(feature: Symbol, spec: NetworkSpec) -> tuple[Symbol, Symbo
     return mx.sym.Reshape(name="rpn_cls_score_reshape", data=score, shape=(0, 2, -1, 0)), deltas
 
 
-def rpn_losses(score: Symbol, deltas: Symbol, cfg: Config) -> tuple[Symbol, Symbol]:
+def rpn_losses(score: Symbol, deltas: Symbol, cfg: Config, **written: float) -> tuple[Symbol, Symbol]:
     """Nodes rpn_cls_prob and rpn_bbox_loss, of logits [1, C, A*H, W] (C is 2 in an RPN) and deltas [1, 4A, H, W].
 
     Inputs label [1, A*H*W] (class, 0 background, -1 ignored), bbox_target and bbox_weight [1, 4A, H, W].
+    written: further attributes of the softmax.
     """
     label, target, weight = (mx.sym.Variable(name=name) for name in ("label", "bbox_target", "bbox_weight"))
     cls_prob = mx.sym.SoftmaxOutput(
-        name="rpn_cls_prob", data=score, label=label, multi_output=True, normalization="valid", use_ignore=True, ignore_label=-1
+        name="rpn_cls_prob", data=score, label=label, multi_output=True, normalization="valid", use_ignore=True, ignore_label=-1,
+        **written,
     )  # fmt: skip
     loss = weight * mx.sym.smooth_l1(name="rpn_bbox_loss_", scalar=3.0, data=deltas - target)
     bbox_loss = mx.sym.MakeLoss(name="rpn_bbox_loss", data=loss, grad_scale=1.0 / cfg.TRAIN.RPN_BATCH_SIZE)
@@ -57,9 +59,12 @@ def rpn_test(feature: Symbol, im_info: Symbol, spec: NetworkSpec, cfg: Config, d
 
 
 def proposals(
-    score: Symbol, deltas: Symbol, im_info: Symbol, spec: NetworkSpec, phase: Config, softmax_name: str, dtype: str
-) -> Symbol:
-    """Node `rois` [post, 5]: mx.contrib.Proposal or the original's Python operator, as CXX_PROPOSAL says."""
+    score: Symbol, deltas: Symbol, im_info: Symbol, spec: NetworkSpec, phase: Config, softmax_name: str, dtype: str,
+    **written: bool,
+) -> Symbol:  # fmt: skip
+    """Node `rois` [post, 5]: mx.contrib.Proposal or the original's Python operator, as CXX_PROPOSAL says. written: further
+    attributes of it.
+    """
     prob = channel_softmax(softmax_name, score, dtype)
     prob = mx.sym.Reshape(name=f"{softmax_name}_reshape", data=prob, shape=(0, 2 * spec.num_anchors, -1, 0))
     settings = {
@@ -73,6 +78,7 @@ def proposals(
         "rpn_post_nms_top_n": phase.RPN_POST_NMS_TOP_N,
         "threshold": phase.RPN_NMS_THRESH,
         "rpn_min_size": phase.RPN_MIN_SIZE,
+        **written,
     }
     if phase.CXX_PROPOSAL:
         return mx.contrib.sym.Proposal(feature_stride=spec.feature_stride, **settings)
