@@ -5,24 +5,20 @@
 #include <algorithm>
 #include <vector>
 
+#include "cpu/channel_runs.h"
 #include "cpu/deform_conv_amx.h"
 #include "cpu/pixel_maps.h"
 
 namespace dcn::cpu::amx {
 
-// Channels in runs of at most `largest` (a multiple of 32), cut where a weight
-// group or an offset group ends. Segment::begin counts steps of 32 channels
-// before it.
+// Channels in runs of at most `largest` (a multiple of 32). Segment::begin
+// counts steps of 32 channels before it.
 inline std::vector<Segment> segments_of(const DeformConvShape& s, int64_t largest) {
   std::vector<Segment> segments;
   int64_t begin = 0;
-  for (int64_t c = 0; c < s.channels;) {
-    const int64_t group = c / s.channels_per_group(), offset_group = c / s.channels_per_offset_group();
-    const int64_t end = std::min(
-        {c + largest, (group + 1) * s.channels_per_group(), (offset_group + 1) * s.channels_per_offset_group()});
-    segments.push_back({group, offset_group, c, end - c, steps32(end - c), begin});
+  for (const ChannelRun& run : channel_runs(s, largest, 32)) {
+    segments.push_back({run, steps32(run.channels), begin});
     begin += segments.back().steps;
-    c = end;
   }
   return segments;
 }

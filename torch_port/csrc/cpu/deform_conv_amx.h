@@ -12,10 +12,9 @@ namespace amx {
 
 constexpr int64_t TILE_ELEMENTS = 512;  // bfloat16 in a tile: 16 rows of 32
 
-// Consecutive channels that share weight group and offset group; steps: of 32
-// channels, the last one padded with zeros.
-struct Segment {
-  int64_t weight_group, offset_group, channel, channels, steps;
+// A run of channels in steps of 32, the last one padded with zeros.
+struct Segment : ChannelRun {
+  int64_t steps;
   int64_t begin;  // forward: where its weights of a tap begin, in steps;
                   // backward: its first slot in grad_input's map
 };

@@ -12,14 +12,9 @@ constexpr int64_t SEGMENT_BYTES = 512;     // of a position's samples
 
 using namespace amx;
 
-// Large tiles reuse the weight; the number of tiles is one that threads share
-// evenly.
 int64_t tile_size(const DeformConvShape& s) {
-  const int64_t outputs = s.groups * tiles16(s.out_channels_per_group()) * 16, positions = s.positions();
-  const int64_t largest = std::clamp<int64_t>(SUM_ELEMENTS / outputs / 32 * 32, 32, LARGEST_TILE);
-  const int64_t threads = num_threads(), tiles = s.images * ((positions + largest - 1) / largest);
-  const int64_t even = (tiles + threads - 1) / threads * threads, per_image = (even + s.images - 1) / s.images;
-  return std::clamp<int64_t>(((positions + per_image - 1) / per_image + 31) / 32 * 32, 32, largest);
+  const int64_t outputs = s.groups * tiles16(s.out_channels_per_group()) * 16;
+  return even_tile(s, std::clamp<int64_t>(SUM_ELEMENTS / outputs / 32 * 32, 32, LARGEST_TILE), 32);
 }
 
 struct Space : Worker {

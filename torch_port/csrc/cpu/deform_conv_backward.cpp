@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "cpu/channel_runs.h"
 #include "cpu/isa.h"
 #include "cpu/pixel_maps.h"
 #include "cpu/sum_bias.h"
@@ -33,23 +34,20 @@ Kernels<T> kernels() {
   }
 }
 
-// Channel blocks, cut where a weight group or an offset group ends, each with where its own memory begins.
+// Channel blocks, each with where its own memory begins.
 struct Block {
   BackwardUnit unit;
   int64_t weight_begin;  // in elements of [K][O/groups][padded]
 };
 
+template <class T>
 std::vector<Block> channel_blocks(const DeformConvShape& s, PanelLayout layout, int64_t largest) {
   std::vector<Block> blocks;
   int64_t weight_begin = 0;
-  for (int64_t c = 0; c < s.channels;) {
-    const int64_t group = c / s.channels_per_group(), offset_group = c / s.channels_per_offset_group();
-    const int64_t end = std::min(
-        {c + largest, (group + 1) * s.channels_per_group(), (offset_group + 1) * s.channels_per_offset_group()});
-    const int64_t padded = layout.padded(end - c);
-    blocks.push_back({{group, offset_group, c, end - c, padded, 0, s.taps()}, weight_begin});
+  for (const ChannelRun& run : channel_runs(s, largest, LINE<T>)) {
+    const int64_t padded = layout.padded(run.channels);
+    blocks.push_back({{run, padded, 0, s.taps()}, weight_begin});
     weight_begin += s.taps() * s.out_channels_per_group() * padded;
-    c = end;
   }
   return blocks;
 }
@@ -59,19 +57,20 @@ int64_t weight_size(const DeformConvShape& s, const std::vector<Block>& blocks) 
   return last.weight_begin + s.taps() * s.out_channels_per_group() * last.unit.padded;
 }
 
-// f(weight index, block index) for every weight of a block's channels.
+// f(weights of one output of a block [channels][K], where the block has them: [K], `pitch` apart, [channels]), on all
+// threads.
 template <class F>
-void for_weights(const DeformConvShape& s, const Block& block, F f) {
+void for_weights(const DeformConvShape& s, const std::vector<Block>& blocks, F f) {
   const int64_t outputs = s.out_channels_per_group(), depth = s.channels_per_group(), taps = s.taps();
-  const BackwardUnit& u = block.unit;
-  for (int64_t o = 0; o < outputs; ++o) {
-    const int64_t row = ((u.weight_group * outputs + o) * depth + u.channel - u.weight_group * depth) * taps;
-    for (int64_t c = 0; c < u.channels; ++c) {
-      for (int64_t tap = 0; tap < taps; ++tap) {
-        f(row + c * taps + tap, block.weight_begin + (tap * outputs + o) * u.padded + c);
-      }
+  for_slices(static_cast<int64_t>(blocks.size()) * outputs, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Block& block = blocks[i / outputs];
+      const BackwardUnit& u = block.unit;
+      const int64_t o = i % outputs;
+      const int64_t row = ((u.weight_group * outputs + o) * depth + u.channel - u.weight_group * depth) * taps;
+      f(u.channels, row, block.weight_begin + o * u.padded, outputs * u.padded);
     }
-  }
+  });
 }
 
 // Blocks, each split by taps where there are fewer blocks than threads.
@@ -122,7 +121,7 @@ void run_units(const DeformConvArrays<T>& a, const Kernels<T>& kernel, bool chan
   const DeformConvShape& s = a.shape;
   const PanelLayout layout = kernel.layout(T());
   const int64_t pixels = s.height * s.width, largest = BLOCK_BYTES / static_cast<int64_t>(sizeof(T));
-  const std::vector<Block> blocks = channel_blocks(s, layout, largest);
+  const std::vector<Block> blocks = channel_blocks<T>(s, layout, largest);
   const int64_t num_blocks = static_cast<int64_t>(blocks.size());
   const int64_t splits = std::min((num_threads() + num_blocks - 1) / num_blocks, s.taps());
   const std::vector<BackwardUnit> units = split_by_taps(blocks, splits);
@@ -136,10 +135,9 @@ void run_units(const DeformConvArrays<T>& a, const Kernels<T>& kernel, bool chan
   const Buffer<T> grad_weight(a.grad_weight ? weight_size(s, blocks) : 0, true);
   const Buffer<T> sums(slopes ? num_blocks * sums_size : 0, true);
   const Buffer<T> grad_input(a.grad_input ? splits * map_size : 0, true);
-  for_slices(num_blocks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      for_weights(s, blocks[i], [&](int64_t from, int64_t to) { weight.data()[to] = a.weight[from]; });
-    }
+  const Transpose<T> transpose = chosen_transpose<T>();
+  for_weights(s, blocks, [&](int64_t channels, int64_t from, int64_t to, int64_t pitch) {
+    transpose(channels, s.taps(), a.weight + from, s.taps(), weight.data() + to, pitch);
   });
 
   BackwardJob<T> job = {};
@@ -171,10 +169,8 @@ void run_units(const DeformConvArrays<T>& a, const Kernels<T>& kernel, bool chan
       });
 
   if (a.grad_weight) {
-    for_slices(num_blocks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        for_weights(s, blocks[i], [&](int64_t to, int64_t from) { a.grad_weight[to] = grad_weight.data()[from]; });
-      }
+    for_weights(s, blocks, [&](int64_t channels, int64_t to, int64_t from, int64_t pitch) {
+      transpose(s.taps(), channels, grad_weight.data() + from, pitch, a.grad_weight + to, s.taps());
     });
   }
   if (slopes) gather_slopes(a, blocks, sums.data());

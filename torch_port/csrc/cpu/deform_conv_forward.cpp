@@ -1,13 +1,16 @@
 // deform_conv2d forward on all threads: input to pixels once, weight to panels, then tile by tile.
 #include <algorithm>
+#include <vector>
 
+#include "cpu/channel_runs.h"
 #include "cpu/isa.h"
 #include "cpu/pixel_maps.h"
 
 namespace dcn::cpu {
 namespace {
 
-constexpr int64_t LARGEST_TILE = 120;      // positions; a multiple of the micro-kernel's 6 rows
+constexpr int64_t ROWS = 6;                // of the micro-kernel
+constexpr int64_t LARGEST_TILE = 120;      // positions
 constexpr int64_t SUM_ELEMENTS = 1 << 17;  // of one tile's output, so that it stays in the second-level cache
 
 template <class T>
@@ -29,24 +32,29 @@ Kernels<T> kernels() {
   }
 }
 
-// [O, C/groups, K] -> [groups][K][panels][C/groups][panel width].
+// [O, C/groups, K] -> ForwardJob::weight.
 template <class T>
-Buffer<T> packed_weight(const DeformConvShape& s, const T* weight, PanelLayout layout) {
+Buffer<T> packed_weight(const DeformConvShape& s, const T* weight, PanelLayout layout,
+                        const std::vector<ChannelRun>& runs) {
   const int64_t depth = s.channels_per_group(), outputs = s.out_channels_per_group(), taps = s.taps();
   const int64_t padded = layout.padded(outputs), panels = (padded + layout.panel - 1) / layout.panel;
-  Buffer<T> packed(s.groups * taps * depth * padded, padded != outputs);
-  constexpr int64_t BLOCK = 16;  // input channels: the lines that are written stay in the first-level cache
-  for_slices(s.groups * panels, 1, [&](int64_t begin, int64_t end) {
+  const Transpose<T> transpose = chosen_transpose<T>();
+  Buffer<T> packed(s.channels * taps * padded, padded != outputs);
+  constexpr int64_t BLOCK = 16;  // outputs: the lines of the weight that are read stay in the first-level cache
+  for_slices(static_cast<int64_t>(runs.size()) * panels, 1, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t group = unit / panels, first = unit % panels * layout.panel;
-      const int64_t width = std::min<int64_t>(layout.panel, padded - first), used = std::min(width, outputs - first);
-      for (int64_t block = 0; block < depth; block += BLOCK) {
-        for (int64_t o = 0; o < used; ++o) {
-          const T* source = weight + (group * outputs + first + o) * depth * taps;
-          for (int64_t c = block; c < std::min(block + BLOCK, depth); ++c) {
-            for (int64_t tap = 0; tap < taps; ++tap) {
-              packed.data()[((group * taps + tap) * padded + first) * depth + c * width + o] = source[c * taps + tap];
-            }
+      const ChannelRun& run = runs[unit / panels];
+      const int64_t first = unit % panels * layout.panel, width = std::min<int64_t>(layout.panel, padded - first);
+      const int64_t used = std::min(width, outputs - first), at_once = taps_at_once(run);
+      for (int64_t o = 0; o < used; o += BLOCK) {
+        const T* from = weight + ((run.weight_group * outputs + first + o) * depth + run.channel -
+                                  run.weight_group * depth) * taps;
+        for (int64_t tap = 0; tap < taps; tap += at_once) {
+          const int64_t count = std::min(at_once, taps - tap);
+          T* to = packed.data() + (run.channel * taps + tap * run.channels) * padded + first * count * run.channels + o;
+          for (int64_t c = 0; c < run.channels; ++c) {
+            transpose(std::min(BLOCK, used - o), count, from + c * taps + tap, depth * taps, to + c * width,
+                      run.channels * width);
           }
         }
       }
@@ -55,11 +63,10 @@ Buffer<T> packed_weight(const DeformConvShape& s, const T* weight, PanelLayout l
   return packed;
 }
 
-// Large tiles reuse the weight; enough tiles keep all threads busy.
+// Large tiles reuse the weight, as long as their sums stay in the second-level cache.
 int64_t tile_size(const DeformConvShape& s, int64_t padded) {
-  const int64_t share = s.images * s.positions() / (num_threads() * 4) / 6 * 6;
-  const int64_t fits = SUM_ELEMENTS / (padded * s.groups) / 6 * 6;
-  return std::min(std::clamp<int64_t>(std::min(share, fits), 12, LARGEST_TILE), s.positions());
+  const int64_t fits = SUM_ELEMENTS / (padded * s.groups) / ROWS * ROWS;
+  return even_tile(s, std::clamp<int64_t>(fits, 2 * ROWS, LARGEST_TILE), ROWS);
 }
 
 }  // namespace
@@ -71,15 +78,18 @@ void tiled_deform_conv_forward(const DeformConvArrays<T>& a, bool channels_last)
   const PanelLayout layout = kernel.layout(T());
   const int64_t pixels = s.height * s.width, padded = layout.padded(s.out_channels_per_group());
   const Buffer<T> map = to_pixel_map(a.input, channels_last, s.images, s.channels, pixels);
-  const Buffer<T> weight = packed_weight(s, a.weight, layout);
+  const std::vector<ChannelRun> runs = channel_runs(s, PRODUCT_DEPTH, LINE<T>);
+  const Buffer<T> weight = packed_weight(s, a.weight, layout, runs);
   ForwardJob<T> job = {};
   describe_call(job, a, map);
+  job.runs = runs.data();
+  job.num_runs = static_cast<int64_t>(runs.size());
   job.weight = weight.data();
   job.bias = a.bias;
   job.output = a.output;
   job.channels_last = channels_last;
   job.tile = tile_size(s, padded);
-  const int64_t column_pitch = padded_pitch<T>(s.channels), sum_pitch = padded_pitch<T>(s.groups * padded);
+  const int64_t column_pitch = padded_pitch<T>(PRODUCT_DEPTH), sum_pitch = padded_pitch<T>(s.groups * padded);
   struct Space {
     Buffer<SampleRecord<T>> records;
     Buffer<T> columns, sums;

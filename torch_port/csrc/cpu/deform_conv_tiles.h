@@ -38,7 +38,19 @@ struct SampleSlopes {
   bool inside;
 };
 
-// One image's tile of output positions: sampled tap by tap, multiplied in cache.
+// Consecutive channels that share weight group and offset group.
+struct ChannelRun {
+  int64_t weight_group, offset_group, channel, channels;
+};
+
+// Taps that are multiplied at once: a run of few channels is too short a sum for one product.
+constexpr int64_t PRODUCT_DEPTH = 128;
+DCN_HD int64_t taps_at_once(const ChannelRun& run) {
+  return run.channels < PRODUCT_DEPTH ? PRODUCT_DEPTH / run.channels : 1;
+}
+
+// One image's tile of output positions: sampled run by run and tap by tap, so that what a run samples of the map stays
+// in the second-level cache for all taps; multiplied in cache.
 template <class T>
 struct ForwardJob {
   DeformConvShape shape;
@@ -46,7 +58,9 @@ struct ForwardJob {
   PixelMap<const T> input;
   const T* offset;
   const T* mask;
-  const T* weight;  // [groups][K][C/groups][padded O/groups], panel by panel
+  const ChannelRun* runs;
+  int64_t num_runs;
+  const T* weight;  // run by run, then by taps at once, then by panel: [taps][channels][panel's outputs]
   const T* bias;
   T* output;
   bool channels_last;  // of output
@@ -61,10 +75,9 @@ struct ForwardSpace {
   int64_t column_pitch, sum_pitch;
 };
 
-// Consecutive channels that share weight group and offset group, and the taps of them that one worker does.
-struct BackwardUnit {
-  int64_t weight_group, offset_group, channel, channels, padded;
-  int64_t first_tap, last_tap;
+// A run of channels, and the taps of it that one worker does.
+struct BackwardUnit : ChannelRun {
+  int64_t padded, first_tap, last_tap;
 };
 
 template <class T>

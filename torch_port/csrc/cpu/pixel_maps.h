@@ -1,7 +1,10 @@
 // Copies between NCHW or NHWC tensors and the pixel maps of the fused kernels (cpu/deform_conv_tiles.h).
 #pragma once
 
+#include <algorithm>
+
 #include "cpu/deform_conv_tiles.h"
+#include "cpu/transpose.h"
 #include "cpu/workers.h"
 
 namespace dcn::cpu {
@@ -15,59 +18,57 @@ int64_t padded_pitch(int64_t channels) {
   return (channels + LINE<T> - 1) / LINE<T> * LINE<T> + LINE<T>;
 }
 
+// f(image, first pixel, end) on runs of pixels of all images, on all threads.
+template <class F>
+void for_pixel_runs(int64_t images, int64_t pixels, F f) {
+  constexpr int64_t RUN = 32;
+  const int64_t runs = (pixels + RUN - 1) / RUN;
+  for_slices(images * runs, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t first = unit % runs * RUN;
+      f(unit / runs, first, std::min(first + RUN, pixels));
+    }
+  });
+}
+
 // [N, C, pixels] or [N, pixels, C] -> map with one zero pixel more per image.
 template <class T>
 Buffer<T> to_pixel_map(const T* tensor, bool channels_last, int64_t images, int64_t channels, int64_t pixels) {
-  constexpr int64_t BLOCK = LINE<T>;
-  const int64_t pitch = padded_pitch<T>(channels), blocks = pixels / BLOCK + 1;  // the last one holds the zero pixel
+  const int64_t pitch = padded_pitch<T>(channels);
+  const Transpose<T> transpose = chosen_transpose<T>();
   Buffer<T> map(images * (pixels + 1) * pitch);
-  for_slices(images * blocks, 1, [&](int64_t slice_begin, int64_t slice_end) {
-    for (int64_t unit = slice_begin; unit < slice_end; ++unit) {
-      const int64_t image = unit / blocks, first = unit % blocks * BLOCK;
-      const int64_t last = first + BLOCK < pixels ? first + BLOCK : pixels;
-      T* target = map.data() + image * (pixels + 1) * pitch;
-      if (channels_last) {
-        for (int64_t p = first; p < last; ++p) {
-          std::memcpy(target + p * pitch, tensor + (image * pixels + p) * channels, channels * sizeof(T));
-        }
-      } else {
-        for (int64_t c = 0; c < channels; ++c) {
-          const T* source = tensor + (image * channels + c) * pixels;
-          for (int64_t p = first; p < last; ++p) target[p * pitch + c] = source[p];
-        }
+  for_pixel_runs(images, pixels, [&](int64_t image, int64_t first, int64_t last) {
+    T* target = map.data() + image * (pixels + 1) * pitch;
+    if (channels_last) {
+      for (int64_t p = first; p < last; ++p) {
+        std::memcpy(target + p * pitch, tensor + (image * pixels + p) * channels, channels * sizeof(T));
       }
-      if (last == pixels) std::memset(static_cast<void*>(target + pixels * pitch), 0, pitch * sizeof(T));
+    } else {
+      transpose(channels, last - first, tensor + image * channels * pixels + first, pixels, target + first * pitch,
+                pitch);
     }
+    if (last == pixels) std::memset(static_cast<void*>(target + pixels * pitch), 0, pitch * sizeof(T));
   });
   return map;
 }
 
-// The sum of `copies` maps -> [N, C, pixels] or [N, pixels, C].
+// The sum of `copies` maps -> [N, C, pixels] or [N, pixels, C]. The first map becomes the sum.
 template <class T>
-void from_pixel_maps(const T* maps, int64_t copies, int64_t images, int64_t channels, int64_t pixels,
-                     bool channels_last, T* tensor) {
-  constexpr int64_t BLOCK = LINE<T>;
-  const int64_t pitch = padded_pitch<T>(channels), blocks = (pixels + BLOCK - 1) / BLOCK;
-  const int64_t size = images * (pixels + 1) * pitch;
-  for_slices(images * blocks, 1, [&](int64_t slice_begin, int64_t slice_end) {
-    for (int64_t unit = slice_begin; unit < slice_end; ++unit) {
-      const int64_t image = unit / blocks, first = unit % blocks * BLOCK;
-      const int64_t last = first + BLOCK < pixels ? first + BLOCK : pixels;
-      for (int64_t copy = 0; copy < copies; ++copy) {
-        const T* source = maps + copy * size + image * (pixels + 1) * pitch;
-        const auto add = [&](T& target, T value) { target = copy == 0 ? value : target + value; };
-        if (channels_last) {
-          for (int64_t p = first; p < last; ++p) {
-            T* target = tensor + (image * pixels + p) * channels;
-            for (int64_t c = 0; c < channels; ++c) add(target[c], source[p * pitch + c]);
-          }
-        } else {
-          for (int64_t c = 0; c < channels; ++c) {
-            T* target = tensor + (image * channels + c) * pixels;
-            for (int64_t p = first; p < last; ++p) add(target[p], source[p * pitch + c]);
-          }
-        }
+void from_pixel_maps(T* maps, int64_t copies, int64_t images, int64_t channels, int64_t pixels, bool channels_last,
+                     T* tensor) {
+  const int64_t pitch = padded_pitch<T>(channels), size = images * (pixels + 1) * pitch;
+  const Transpose<T> transpose = chosen_transpose<T>();
+  for_pixel_runs(images, pixels, [&](int64_t image, int64_t first, int64_t last) {
+    T* source = maps + (image * (pixels + 1) + first) * pitch;
+    for (int64_t copy = 1; copy < copies; ++copy) {
+      for (int64_t i = 0; i < (last - first) * pitch; ++i) source[i] += source[copy * size + i];
+    }
+    if (channels_last) {
+      for (int64_t p = first; p < last; ++p) {
+        std::memcpy(tensor + (image * pixels + p) * channels, source + (p - first) * pitch, channels * sizeof(T));
       }
+    } else {
+      transpose(last - first, channels, source, pitch, tensor + image * channels * pixels + first, pixels);
     }
   });
 }

@@ -3,6 +3,7 @@
 #include "cpu/deform_conv_tiles.h"
 #include "cpu/simd/locate.h"
 #include "cpu/simd/multiply.h"
+#include "cpu/simd/transpose.h"
 
 namespace dcn::cpu::DCN_ISA {
 namespace {
@@ -77,9 +78,10 @@ void start_sums(const ForwardJob<T>& job, const ForwardSpace<T>& space, int64_t 
   const DeformConvShape& s = job.shape;
   const int64_t outputs = s.out_channels_per_group();
   for (int64_t t = 0; t < count; ++t) {
-    for (int64_t group = 0; group < s.groups; ++group) {
-      T* sums = space.sums + t * space.sum_pitch + group * padded;
-      for (int64_t o = 0; o < padded; ++o) sums[o] = job.bias && o < outputs ? job.bias[group * outputs + o] : T(0);
+    T* sums = space.sums + t * space.sum_pitch;
+    for (int64_t o = 0; o < s.groups * padded; ++o) sums[o] = T(0);
+    for (int64_t group = 0; job.bias && group < s.groups; ++group) {
+      for (int64_t o = 0; o < outputs; ++o) sums[group * padded + o] = job.bias[group * outputs + o];
     }
   }
 }
@@ -89,7 +91,6 @@ void write_sums(const ForwardJob<T>& job, const ForwardSpace<T>& space, int64_t 
                 int64_t padded) {
   const DeformConvShape& s = job.shape;
   const int64_t outputs = s.out_channels_per_group(), positions = s.positions();
-  constexpr int64_t BLOCK = 16;
   for (int64_t group = 0; group < s.groups; ++group) {
     const T* sums = space.sums + group * padded;
     if (job.channels_last) {
@@ -97,37 +98,41 @@ void write_sums(const ForwardJob<T>& job, const ForwardSpace<T>& space, int64_t 
       for (int64_t t = 0; t < count; ++t) {
         for (int64_t o = 0; o < outputs; ++o) output[t * s.out_channels + o] = sums[t * space.sum_pitch + o];
       }
-      continue;
+    } else {
+      transpose_any(count, outputs, sums, space.sum_pitch,
+                    job.output + (image * s.out_channels + group * outputs) * positions + first, positions);
     }
-    T* output = job.output + (image * s.out_channels + group * outputs) * positions + first;
-    for (int64_t begin = 0; begin < outputs; begin += BLOCK) {
-      const int64_t end = begin + BLOCK < outputs ? begin + BLOCK : outputs;
-      for (int64_t t = 0; t < count; ++t) {
-        for (int64_t o = begin; o < end; ++o) output[o * positions + t] = sums[t * space.sum_pitch + o];
-      }
-    }
+  }
+}
+
+// Samples `taps` taps of a run from `tap` on, side by side in a row of columns.
+template <class T>
+void sample_taps(const ForwardJob<T>& job, const ForwardSpace<T>& space, const ChannelRun& run, int64_t tap,
+                 int64_t taps, int64_t image, int64_t first, int64_t count) {
+  const T* map = job.input.data + image * job.input.pixels * job.input.pitch + run.channel;
+  for (int64_t i = 0; i < taps; ++i) {
+    locate(job.border, job.shape, job.offset, job.mask, image, run.offset_group, tap + i, first, count, true,
+           space.records, static_cast<SampleSlopes<T>*>(nullptr));
+    sample(map, job.input.pitch, space.records, count, run.channels, space.columns + i * run.channels,
+           space.column_pitch);
   }
 }
 
 template <class T>
 void forward(const ForwardJob<T>& job, const ForwardSpace<T>& space, int64_t image, int64_t first) {
   const DeformConvShape& s = job.shape;
-  const int64_t count = s.positions() - first < job.tile ? s.positions() - first : job.tile;
-  const int64_t depth = s.channels_per_group(), shared = s.channels_per_offset_group(), taps = s.taps();
+  const int64_t count = s.positions() - first < job.tile ? s.positions() - first : job.tile, taps = s.taps();
   const int64_t padded = panel_layout(T()).padded(s.out_channels_per_group());
-  const T* map = job.input.data + image * job.input.pixels * job.input.pitch;
   start_sums(job, space, count, padded);
-  for (int64_t tap = 0; tap < taps; ++tap) {
-    for (int64_t group = 0; group < s.offset_groups; ++group) {
-      locate(job.border, s, job.offset, job.mask, image, group, tap, first, count, true, space.records,
-             static_cast<SampleSlopes<T>*>(nullptr));
-      sample(map + group * shared, job.input.pitch, space.records, count, shared, space.columns + group * shared,
-             space.column_pitch);
-    }
-    for (int64_t group = 0; group < s.groups; ++group) {
-      const LeftMatrix<T> columns = {space.columns + group * depth, space.column_pitch, 1};
-      multiply_all(count, padded, depth, columns, job.weight + (group * taps + tap) * depth * padded, true,
-                   space.sums + group * padded, space.sum_pitch);
+  for (int64_t i = 0; i < job.num_runs; ++i) {
+    const ChannelRun& run = job.runs[i];
+    const int64_t at_once = taps_at_once(run);
+    for (int64_t tap = 0; tap < taps; tap += at_once) {
+      const int64_t several = taps - tap < at_once ? taps - tap : at_once;
+      sample_taps(job, space, run, tap, several, image, first, count);
+      multiply_all(count, padded, several * run.channels, LeftMatrix<T>{space.columns, space.column_pitch, 1},
+                   job.weight + (run.channel * taps + tap * run.channels) * padded, true,
+                   space.sums + run.weight_group * padded, space.sum_pitch);
     }
   }
   write_sums(job, space, image, first, count, padded);

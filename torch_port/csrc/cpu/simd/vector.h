@@ -9,7 +9,9 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // g++ 12's own _mm512_reduce_add and _mm512_extract
 #endif
 
+#ifndef DCN_INLINE
 #define DCN_INLINE static inline __attribute__((always_inline))
+#endif
 
 namespace dcn::cpu::DCN_ISA {
 
