@@ -1,9 +1,8 @@
 """From an image file to the network's input (original `lib/utils/image.py`). Images are RGB uint8 [H, W, 3]."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -15,14 +14,26 @@ from dcn_tasks.errors import InputError
 MAX_PIXELS = 1 << 27  # a file that claims more is refused before it is decoded
 
 
-@contextmanager
-def whole_files_only() -> Iterator[None]:
-    """Pillow refuses truncated files, whatever another library (gluoncv does) told it for the whole process."""
-    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
-    try:
-        yield
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
+class _WholeFilesOnly:
+    """Pillow refuses truncated files, whatever another library (gluoncv does) told it for the whole process; by threads."""
+
+    def __init__(self) -> None:
+        self.lock, self.users, self.before = Lock(), 0, False
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.users == 0:
+                self.before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+            self.users += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                ImageFile.LOAD_TRUNCATED_IMAGES = self.before
+
+
+whole_files_only = _WholeFilesOnly()
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
@@ -32,8 +43,9 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """
     path = Path(path)
     try:
-        with whole_files_only(), Image.open(path) as header:
+        with whole_files_only, Image.open(path) as header:
             refuse_large(path, *header.size)
+            header.draft("RGB", (1, 1))  # every byte of a JPEG is looked at, few pixels are made
             header.load()  # OpenCV fills the rest of a truncated JPEG with grey and says nothing
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
@@ -57,7 +69,7 @@ def read_label_map(path: str | os.PathLike) -> np.ndarray:
     """
     path = Path(path)
     try:
-        with whole_files_only(), Image.open(path) as picture:
+        with whole_files_only, Image.open(path) as picture:
             refuse_large(path, *picture.size)
             if picture.mode not in ("P", "L", "1"):
                 raise InputError(
@@ -90,23 +102,47 @@ def to_network_input(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Resize, pad, subtract means, to planes.
 
-    Args: image: RGB uint8 [H, W, 3]; cfg: SCALES, network.PIXEL_MEANS (B, G, R) and IMAGE_STRIDE are read.
+    Args: image: RGB uint8 [H, W, 3]; cfg: SCALES, network.PIXEL_MEANS (B, G, R), IMAGE_STRIDE and dataset.MODE are read.
         sides: short side and limit of the long side in place of SCALES.
-    Returns: data [1, 3, h, w] float32, RGB planes of value - mean; im_info [1, 3] float32 = (h, w, scale), padding included.
-    Padding is added before the mean is subtracted, so it holds -mean, as in the original.
+    Returns: data [1, 3, h, w] float32, RGB planes of value - mean; im_info [1, 3] float32 = (h, w, scale).
+    Mode original: padding is added before the mean is subtracted, so it holds -mean, and im_info counts it; modern: it
+    holds 0, and im_info is the size of the image alone.
     """
+    image, scale = resized(image, *(sides or cfg.SCALES[0]))
+    padded, info = planes(image, cfg)
+    return padded, np.array([[*info, scale]], np.float32)
+
+
+def resized(image: np.ndarray, target: int, longest: int) -> tuple[np.ndarray, float]:
+    """RGB uint8 [H, W, 3] at the network's resolution, and the factor. Raises: InputError for an image too narrow for it."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise InputError(f"to_network_input: expected RGB uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
-    target, longest = sides or cfg.SCALES[0]
     scale = resize_scale(image.shape[0], image.shape[1], target, longest)
+    if round(min(image.shape[:2]) * scale) < 1:
+        raise InputError(
+            f"to_network_input: expected an image whose short side has a pixel left at {longest} pixels of the long one, got "
+            f"{image.shape[1]}x{image.shape[0]}: crop it"
+        )
     if scale != 1:
         image = cv2.resize(image, None, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-    stride = cfg.network.IMAGE_STRIDE
-    if stride:
-        height, width = (-(-side // stride) * stride for side in image.shape[:2])
-        padded = np.zeros((height, width, 3), image.dtype)
-        padded[: image.shape[0], : image.shape[1]] = image
-        image = padded
-    means = np.asarray(cfg.network.PIXEL_MEANS, np.float64)[::-1]
-    data = (image.astype(np.float64) - means).transpose(2, 0, 1)[None].astype(np.float32)
-    return np.ascontiguousarray(data), np.array([[image.shape[0], image.shape[1], scale]], np.float32)
+    return image, scale
+
+
+def planes(
+    image: np.ndarray, cfg: Config, window: tuple[slice, slice] | None = None
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Padded to IMAGE_STRIDE and less the means: [1, 3, h, w] float32; and the height and width that im_info tells.
+
+    Args: window: rows and columns of the padded image; None: all of it.
+    """
+    stride = cfg.network.IMAGE_STRIDE or 1
+    inner = image.shape[0], image.shape[1]
+    height, width = (-(-side // stride) * stride for side in inner)
+    rows, columns = window or (slice(0, height), slice(0, width))
+    seen = image[rows, columns].transpose(2, 0, 1)
+    means = np.asarray(cfg.network.PIXEL_MEANS, np.float64)[::-1, None, None]
+    original = cfg.dataset.MODE == "original"
+    data = np.empty((1, 3, rows.stop - rows.start, columns.stop - columns.start), np.float32)
+    data[0] = -means if original else 0
+    np.subtract(seen, means, out=data[0, :, : seen.shape[1], : seen.shape[2]], casting="same_kind")
+    return data, (height, width) if original else inner

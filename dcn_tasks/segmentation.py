@@ -8,7 +8,7 @@ import numpy as np
 
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
-from dcn_tasks.images import resize_scale, to_network_input
+from dcn_tasks.images import planes, resize_scale, resized
 from dcn_tasks.streams import Draws
 from dcn_tasks.training_metrics import EPSILON
 
@@ -26,17 +26,19 @@ def segmentation_batch(image: np.ndarray, labels: np.ndarray, cfg: Config, draws
     Raises: InputError for labels that do not fit the image or the classes, or a crop larger than the resized image.
     """
     check_labels(image, labels, cfg.dataset.NUM_CLASSES)
-    data, _ = to_network_input(image, cfg)
-    scale = resize_scale(*labels.shape, *cfg.SCALES[0])
-    small = np.ascontiguousarray(labels, np.uint8)
+    image, scale = resized(image, *cfg.SCALES[0])
+    labels = np.ascontiguousarray(labels, np.uint8)
     if scale != 1:
-        small = cv2.resize(small, None, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
-    label = np.full(data.shape[2:], IGNORED_LABEL, np.float32)
-    label[: small.shape[0], : small.shape[1]] = small
-    if cfg.TRAIN.ENABLE_CROP:
-        window = crop_window(label.shape, (cfg.TRAIN.CROP_HEIGHT, cfg.TRAIN.CROP_WIDTH), draws)
-        data, label = np.ascontiguousarray(data[(..., *window)]), label[window]
-    return {"data": data, "label": np.ascontiguousarray(label[None, None])}
+        labels = cv2.resize(labels, None, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+    stride, train = cfg.network.IMAGE_STRIDE or 1, cfg.TRAIN
+    size = [-(-side // stride) * stride for side in labels.shape]
+    window = slice(0, size[0]), slice(0, size[1])
+    if train.ENABLE_CROP:
+        window = crop_window(tuple(size), (train.CROP_HEIGHT, train.CROP_WIDTH), draws)
+    label = np.full([each.stop - each.start for each in window], IGNORED_LABEL, np.float32)
+    seen = labels[window]
+    label[: seen.shape[0], : seen.shape[1]] = seen
+    return {"data": planes(image, cfg, window)[0], "label": label[None, None]}
 
 
 def crop_window(size: tuple[int, ...], crop: tuple[int, int], draws: Draws) -> tuple[slice, slice]:
