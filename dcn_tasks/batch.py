@@ -52,6 +52,7 @@ def training_batch(image: np.ndarray, gt_boxes: np.ndarray, cfg: Config, draws: 
         "negative_overlap": train.RPN_NEGATIVE_OVERLAP,
         "clobber_positives": train.RPN_CLOBBER_POSITIVES,
         "bbox_weights": train.RPN_BBOX_WEIGHTS,
+        "untouched_positives": cfg.dataset.MODE == "original",
     }
     height, width = data.shape[2:]
     if spec.family == "fpn":

@@ -1,6 +1,7 @@
 """From an image file to the network's input (original `lib/utils/image.py`). Images are RGB uint8 [H, W, 3]."""
 
 import os
+import zlib
 from pathlib import Path
 from threading import Lock
 
@@ -36,9 +37,14 @@ class _WholeFilesOnly:
 whole_files_only = _WholeFilesOnly()
 
 
-def read_image(path: str | os.PathLike) -> np.ndarray:
-    """An image file as RGB uint8 [H, W, 3]; EXIF orientation is ignored, as in the original.
+UNREADABLE = (OSError, SyntaxError, ValueError, zlib.error, cv2.error, Image.DecompressionBombError)
 
+
+def read_image(path: str | os.PathLike, *, turned: bool = False) -> np.ndarray:
+    """An image file as RGB uint8 [H, W, 3].
+
+    Grey becomes three equal planes, 16 bits their upper 8, alpha is dropped, palettes become colours.
+    Args: turned: obey the EXIF orientation, which the original ignores.
     Raises: InputError when the file is missing, too large, truncated or no image.
     """
     path = Path(path)
@@ -48,9 +54,11 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
             header.draft("RGB", (1, 1))  # every byte of a JPEG is looked at, few pixels are made
             header.load()  # OpenCV fills the rest of a truncated JPEG with grey and says nothing
         data = np.frombuffer(path.read_bytes(), np.uint8)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | (0 if turned else cv2.IMREAD_IGNORE_ORIENTATION))
+    except InputError:
+        raise
+    except UNREADABLE as error:
         raise InputError(f"{path}: expected a whole image (JPEG, PNG ...), could not read it: {error}") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise InputError(f"{path}: expected an image that OpenCV reads (JPEG, PNG ...)")
     return np.ascontiguousarray(image[..., ::-1])
@@ -76,7 +84,9 @@ def read_label_map(path: str | os.PathLike) -> np.ndarray:
                     f"{path}: expected a label map of one byte a pixel (palette or grey), got {picture.mode}"
                 )
             return np.asarray(picture if picture.mode != "1" else picture.convert("L"), np.uint8)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except InputError:
+        raise
+    except UNREADABLE as error:
         raise InputError(f"{path}: expected a whole label map (PNG), could not read it: {error}") from error
 
 
@@ -85,7 +95,7 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
     try:
         with Image.open(path) as header:
             return header.size
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: expected an image (JPEG, PNG ...), could not read it: {error}") from error
 
 

@@ -28,6 +28,7 @@ def assign_anchors(
     clobber_positives: bool = False,
     bbox_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
     class_aware: bool = False,
+    untouched_positives: bool = True,
 ) -> dict[str, np.ndarray]:
     """Which anchors are objects, which are not, and where the objects are.
 
@@ -36,6 +37,8 @@ def assign_anchors(
             overlap most, the fifth column of gt_boxes, instead of 1.
         im_info: height, width, scale. allowed_border: pixels by which an anchor may leave the image and still be used.
         batch_size: anchors that carry a label; fg_fraction: at most this part of them positive.
+        untouched_positives: the original's rule for an object that no anchor overlaps: all anchors share its best overlap, 0,
+            so all are positive; False: none is for its sake.
         draws: sites "anchors.fg" and "anchors.bg" choose which surplus anchors are disabled.
     Returns: float32 label [1, A*H*W] (1, 0, -1 = ignored; anchor-major), bbox_target and bbox_weight [1, 4A, H, W].
     """
@@ -43,7 +46,7 @@ def assign_anchors(
         [(feat_h, feat_w)], gt_boxes, im_info, feature_strides=[feature_stride], scales=scales, ratios=ratios, draws=draws,
         allowed_border=allowed_border, batch_size=batch_size, fg_fraction=fg_fraction, positive_overlap=positive_overlap,
         negative_overlap=negative_overlap, clobber_positives=clobber_positives, bbox_weights=bbox_weights,
-        class_aware=class_aware,
+        class_aware=class_aware, untouched_positives=untouched_positives,
     )[0]  # fmt: skip
     return {"label": label.reshape(1, -1), "bbox_target": target[None], "bbox_weight": weight[None]}
 
@@ -84,6 +87,7 @@ def pyramid_targets(
     clobber_positives: bool,
     bbox_weights: Sequence[float],
     class_aware: bool = False,
+    untouched_positives: bool = True,
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Of every level label [A, H, W], target and weight [4A, H, W]; arguments as in `assign_anchors`."""
     bases = [base_anchors(stride, ratios, scales) for stride in feature_strides]
@@ -104,7 +108,9 @@ def pyramid_targets(
         overlaps = bbox_overlaps(anchors[inside], gt_boxes[:, :4])
         nearest = overlaps.argmax(axis=1)
         best = overlaps[np.arange(len(inside)), nearest]
-        is_best_of_a_gt = (overlaps == overlaps.max(axis=0)).any(axis=1)  # ties included, overlap 0 too
+        best_of_gt = overlaps.max(axis=0)
+        counted = untouched_positives | (best_of_gt > 0)
+        is_best_of_a_gt = ((overlaps == best_of_gt) & counted).any(axis=1)  # ties included
         if not clobber_positives:
             labels[best < negative_overlap] = 0
         labels[is_best_of_a_gt] = 1

@@ -123,7 +123,7 @@ class SceneSource:
             labels[y : y + mask.shape[0], x : x + mask.shape[1]][mask >= 0.5] = kind + 1
             boxes.append(np.array([x, y, x + mask.shape[1] - 1, y + mask.shape[0] - 1], np.float64))
             classes.append(kind + 1)
-        return Scene(image, np.array(boxes), np.array(classes, np.int64), labels)
+        return Scene(image, np.array(boxes, np.float64).reshape(-1, 4), np.array(classes, np.int64), labels)
 
     def background(self, rng: np.random.Generator) -> np.ndarray:
         """A crop of a photograph, resized, maybe mirrored."""

@@ -138,22 +138,23 @@ class Loader:
         return LoadedUpdate(number, epoch, step, tuple(self._image(number, place, row[place]) for place in places))
 
     def _image(self, number: int, place: int, index: int) -> LoadedImage:
+        """The image at an index of `order`; in place of one without objects, and of a bad one if told so, the next."""
         draws = Draws(self.seed, (number - 1) * self.images_per_update + place + 1)
-        reasons = []
-        at = int(np.searchsorted(self._index, index))
-        for _ in range(MAX_TRIES if self.bad == "skip" else 1):
-            sample = self.sample(int(self._index[at]))
+        reason = "none has an object"
+        first = int(np.searchsorted(self._index, index))
+        for at in range(first, first + MAX_TRIES):
+            sample = self.sample(int(self._index[at % len(self._index)]))
+            if self.task is not SEGMENTATION and not sample.trainable.any():  # only a generated scene gets here
+                continue
             try:
                 return LoadedImage(sample.id, self.task.batch(sample.read(), self.cfg, draws), draws)  # type: ignore[arg-type]
             except InputError as error:
                 if self.bad == "stop":
                     raise
-                reasons.append(str(error))
-                if sample.id not in self.skipped:
-                    self.skipped[sample.id] = str(error)
-                    LOG.warning("left out: %s", error)
-            at = (at + 1) % len(self._index)
-        raise InputError(f"{self.dataset.name}: {MAX_TRIES} images in a row cannot be used; the last: {reasons[-1]}")
+                reason = str(error)
+                if self.skipped.setdefault(sample.id, reason) is reason:
+                    LOG.warning("left out: %s", reason)
+        raise InputError(f"{self.dataset.name}: {MAX_TRIES} images in a row cannot be used; the last: {reason}")
 
     def sample(self, index: int) -> Sample:
         """The sample of an index of `order`."""

@@ -64,8 +64,16 @@ class Sample:
         return replace(self, boxes=boxes, mirrored=not self.mirrored)
 
     def read_image(self) -> np.ndarray:
-        """RGB uint8 [H, W, 3]. Raises: InputError for a file that is broken or not of the annotated size."""
-        image = read_image(self.image) if isinstance(self.image, Path) else self.image
+        """RGB uint8 [H, W, 3]. Raises: InputError for a file that is broken or not of the annotated size.
+
+        The EXIF orientation is ignored, as in the original, unless only the turned image has the annotated size.
+        """
+        if isinstance(self.image, Path):
+            image = read_image(self.image)
+            if image.shape[:2] == (self.width, self.height) != (self.height, self.width):
+                image = read_image(self.image, turned=True)
+        else:
+            image = self.image
         self._check(image.shape[:2], self.image, "an image")
         return np.ascontiguousarray(image[:, ::-1]) if self.mirrored else image
 
@@ -90,7 +98,7 @@ class Sample:
             name = source if isinstance(source, Path) else self.id
             raise InputError(
                 f"{name}: expected {what} of {self.width}x{self.height} pixels, as annotated, got {size[1]}x{size[0]}: was "
-                "it resized, or turned by an EXIF orientation (which is ignored)?"
+                "it resized or turned after it was annotated?"
             )
 
 

@@ -77,3 +77,8 @@ def coco(root: Path, name: str, content: dict) -> Path:
     for image in content["images"]:
         save_image(root / "images" / name / image["file_name"], image["height"], image["width"], seed=image["id"])
     return path
+
+
+def read_grey(path: Path) -> np.ndarray:
+    """The bytes of a grey PNG, by OpenCV."""
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
