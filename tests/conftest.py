@@ -4,11 +4,14 @@ import importlib.util
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("MXNET_SUBGRAPH_BACKEND", "NONE")  # oneDNN fusion breaks binding of internal outputs
 os.environ.setdefault("MXNET_STORAGE_FALLBACK_LOG_VERBOSE", "0")
 
+hypothesis.settings.register_profile("untimed", deadline=None)  # tests assert no times
+hypothesis.settings.load_profile("untimed")
 REPOSITORY = Path(__file__).resolve().parent.parent
 OPTIONAL = {"DCN_DATA": "data", "DCN_CHECKPOINTS": "checkpoints", "DCN_SPEC": "spec"}
 
