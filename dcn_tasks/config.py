@@ -140,7 +140,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_with_bases(path: Path) -> dict[str, Any]:
-    """The file's values over those of its `_base_` (a path relative to the file, without suffix), and so on."""
+    """The file's values over those of its `_base_` (a path relative to the file, or a name under configs/; without suffix), and so on."""
     chain, folder, current = [], path.parent, path
     while True:
         values = read_yaml(current)
@@ -151,9 +151,12 @@ def read_with_bases(path: Path) -> dict[str, Any]:
         if len(chain) == MAX_BASES:
             raise InputError(f"{path}: more than {MAX_BASES} files in its chain of _base_: does it name itself?")
         folder = current.parent
-        current = folder / f"{base}.yaml"
+        places = [folder / f"{base}.yaml", configs_root() / f"{base}.yaml"]
+        current = next((place for place in places if place.is_file()), places[0])
         if not current.is_file():
-            raise InputError(f"{path}: its _base_ {base!r} is not there (looked for {current})")
+            raise InputError(
+                f"{path}: its _base_ {base!r} is not there (looked for {current}, then for a name under configs/)"
+            )
     merged: dict[str, Any] = {}
     for values in reversed(chain):
         merged = overlay(merged, values)

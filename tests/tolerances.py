@@ -86,3 +86,7 @@ SAME_SUM_FLOAT32 = 1e-5
 SCORES_PERCENT = 0.2
 # Average precision of one set of detections by two implementations: quotients of counts, summed in float64.
 SAME_AP = 1e-12
+
+# Weights after twenty updates, ||difference|| / ||weights||: two processes against one, MXNet's sums against PyTorch's. The
+# same sums in another order, in float32, before any decision turns.
+PROCESSES_SHARE_AN_UPDATE = 1e-5

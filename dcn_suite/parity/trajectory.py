@@ -9,6 +9,7 @@ the border, on the jump of MXNet's rule: a few offsets that differ by one roundi
 How many decisions differed is judged too, so that a mistake cannot hide behind them.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,13 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from dcn_suite.parity.chained import KINDS
 from dcn_suite.parity.decisions import decisions_of
 from dcn_suite.parity.matching import match_boxes
 from dcn_suite.parity.report import Result
 from dcn_suite.parity.rows import HOLDS, RED, Row, Table, counted_row, number, reported_row
-from dcn_suite.parity.run import Settings, params_of, versions
+from dcn_suite.parity.run import Settings, versions
 from dcn_suite.parity.segments import Segment, segments_of
 from dcn_tasks.config import Config, load_config
 from dcn_tasks.recipe import schedule_of
@@ -32,10 +34,11 @@ from dcn_tasks.training_loop import Image
 from torch_port.models import build_network, replaying
 from torch_port.models.replay import ReplayReport
 from torch_port.training import Training, training_for
-from weights_convert import node_map, tensor_paths, to_torch
+from weights_convert import Params, node_map, tensor_paths, to_torch
 
 CHECK = "trajectory"
 LOSS_TOLERANCE = 1e-4  # relative: float32 rounding of a forward pass, grown over twenty updates
+WEIGHT_TOLERANCE = 1e-4  # relative, all weights and statistics as one vector
 DECISIONS_PARTED = (
     1e-4  # share of an update's decisions that a rounding may turn; a handful of 600 000 in the narrow nets
 )
@@ -45,12 +48,13 @@ Step = Callable[[str], None]
 
 @dataclass
 class Update:
-    """One update in MXNet: batch, what its decisions are read from by entry key, losses."""
+    """One update in MXNet: batch, what its decisions are read from by entry key, losses; (arg, aux) after it, when asked."""
 
     number: int
     batch: Arrays
     entries: Arrays
     losses: dict[str, float]
+    weights: Callable[[], tuple[Arrays, Arrays]]
 
 
 @dataclass
@@ -104,25 +108,34 @@ def mxnet_updates(cfg: Config, start: Start, steps: int, seed: int) -> Iterator[
         Witness(symbol, *trainer.parameters(), "float32").chain(batch, is_train=True, grad=False, sink=keep)
         outputs = trainer.update([Image(batch, draws)]).outputs[0]
         metrics = task.metrics(outputs, batch)
-        yield Update(number_, batch, entries, {name: metrics[name] for name in task.losses})
+        yield Update(number_, batch, entries, {name: metrics[name] for name in task.losses}, trainer.parameters)
 
 
 def torch_training(cfg: Config, start: Start, steps: int, settings: Settings) -> Training:
     """PyTorch's own training of the same start."""
     network = build_network(cfg)
-    arrays = {f"arg:{name}": value for name, value in start.arg.items()}
-    arrays |= {f"aux:{name}": value for name, value in start.aux.items()}
-    network.load_state_dict(to_torch(params_of(arrays), cfg, use_test_weights=False))
+    network.load_state_dict(to_torch(Params(start.arg, start.aux), cfg, use_test_weights=False))
     if settings.spoil:
         settings.spoil(network)
     return training_for(network.train(), cfg, updates_per_epoch=steps, seed=settings.seed)
 
 
 def run_trajectory(
-    config: str | Path | Config, settings: Settings, *, steps: int, step: Step = lambda text: None
+    config: str | Path | Config,
+    settings: Settings,
+    *,
+    steps: int,
+    step: Step = lambda text: None,
+    loss_tolerance: float = LOSS_TOLERANCE,
+    curves: bool = False,
 ) -> Result:
-    """Compares `steps` updates. settings: seed is read; spoil is applied to PyTorch's networks.
+    """Compares `steps` updates, and the weights after the last one.
 
+    Args:
+        settings: seed is read; spoil is applied to PyTorch's networks.
+        loss_tolerance: relative, of every loss at every update.
+        curves: follow the training that selects for itself to the end, and leave in facts["curves"] the losses of every
+            update: name -> {"mxnet", "replayed", "alone"} -> list.
     Raises: ModuleNotFoundError where MXNet is not installed.
     """
     began = time.monotonic()
@@ -131,18 +144,25 @@ def run_trajectory(
     start = starting_point(cfg, seed)
     replayed, free = (torch_training(cfg, start, steps, settings) for _ in range(2))
     table = Table()
-    alone = FreeRunning(free, start.selecting, task)
+    alone = FreeRunning(free, start.selecting, task, to_the_end=curves)
+    drawn = {name: {"mxnet": [], "replayed": [], "alone": []} for name in task.losses}
     for update in mxnet_updates(cfg, start, steps, seed):
         step(f"update {update.number} of {steps}")
         decisions = decisions_of(start.deciding, update.entries.__getitem__, exact=False, offsets="cells")
         with replaying(replayed.network, decisions) as report:
             done = replayed.step(update.batch, Draws(seed, update.number))
         losses = task.metrics(done.outputs.arrays(), update.batch)
-        table.add(*(loss_row(update.number, name, update.losses[name], losses[name]) for name in task.losses))
+        table.add(
+            *(loss_row(update.number, name, update.losses[name], losses[name], loss_tolerance) for name in task.losses)
+        )
         table.add(decisions_row(update.number, report))
         alone.follow(update, Draws(seed, update.number))
-    table.add(*alone.rows(steps))
-    worst = max((row.strain for row in table.judged if row.quantity in task.losses), default=0.0) * LOSS_TOLERANCE
+        for name, lines in drawn.items():
+            values = {"mxnet": update.losses, "replayed": losses, "alone": alone.losses}
+            for line, each in values.items():
+                lines[line].append(each.get(name))
+    table.add(*weight_rows(replayed.network, update.weights(), cfg), *alone.rows(steps))
+    worst = max((row.strain for row in table.judged if row.quantity in task.losses), default=0.0) * loss_tolerance
     facts = {
         "config": str(config) if not isinstance(config, Config) else "a configuration",
         "size": "x".join(map(str, cfg.SCALES[0])),
@@ -153,13 +173,31 @@ def run_trajectory(
         "reference": "MXNet, run here",
         "versions": versions(),
     }
+    if curves:
+        facts |= {"curves": drawn, "first_difference": alone.difference or None}
     cards = [("updates", str(steps)), ("largest relative difference of a loss", number(worst))]
     cards.append(("updates before PyTorch alone selects otherwise", str(alone.agreeing)))
     return Result(table, facts, cards)
 
 
-def loss_row(update: int, name: str, expected: float, got: float) -> Row:
-    tolerance = LOSS_TOLERANCE * abs(expected)
+def weight_rows(network: nn.Module, theirs: tuple[Arrays, Arrays], cfg: Config) -> Iterator[Row]:
+    """The weights and statistics after the last update: all as one vector, judged; the array that is farthest off, reported."""
+    expected = to_torch(Params(*theirs), cfg, use_test_weights=False)
+    state = network.state_dict()
+    apart = {name: torch.linalg.vector_norm((state[name] - value).double()).item() for name, value in expected.items()}
+    norms = {name: torch.linalg.vector_norm(value.double()).item() for name, value in expected.items()}
+    whole = math.hypot(*apart.values()) / math.hypot(*norms.values())
+    yield Row(
+        CHECK, "after the last update", "weights", "||difference|| / ||weights||, decisions replayed", 0.0, whole,
+        WEIGHT_TOLERANCE, HOLDS if whole <= WEIGHT_TOLERANCE else RED, strain=whole / WEIGHT_TOLERANCE,
+    )  # fmt: skip
+    shares = {name: apart[name] / norm for name, norm in norms.items() if norm}
+    farthest = max(shares, key=shares.__getitem__)
+    yield reported_row(CHECK, "after the last update", "weights", f"the same of {farthest}", 0.0, shares[farthest])
+
+
+def loss_row(update: int, name: str, expected: float, got: float, relative_tolerance: float) -> Row:
+    tolerance = relative_tolerance * abs(expected)
     error = abs(got - expected)
     holds = error <= tolerance
     strain = error / tolerance if tolerance else 0.0 if holds else float("inf")
@@ -177,15 +215,18 @@ def decisions_row(update: int, report: ReplayReport) -> Row:
 
 
 class FreeRunning:
-    """PyTorch's training that selects for itself, followed until it selects otherwise than MXNet's."""
+    """PyTorch's training that selects for itself, followed until it selects otherwise than MXNet's, or to the end."""
 
-    def __init__(self, training: Training, selecting: list[Segment], task: Task):
-        self.training, self.selecting, self.task = training, selecting, task
+    def __init__(self, training: Training, selecting: list[Segment], task: Task, *, to_the_end: bool):
+        self.training, self.selecting, self.task, self.to_the_end = training, selecting, task, to_the_end
         self.agreeing, self.difference, self.largest = 0, "", 0.0
+        self.losses: dict[str, float] = {}
 
     def follow(self, update: Update, draws: Draws) -> None:
-        """One update, unless an earlier one already selected otherwise."""
+        """One update; after one that selected otherwise only when it goes to the end, for its losses."""
         if self.difference:
+            if self.to_the_end:
+                self.losses = self.task.metrics(self.training.step(update.batch, draws).outputs.arrays(), update.batch)
             return
         own: dict[str, list[np.ndarray]] = {}
         handles = []
@@ -201,12 +242,12 @@ class FreeRunning:
         finally:
             for handle in handles:
                 handle.remove()
+        losses = self.losses = self.task.metrics(done.outputs.arrays(), update.batch)
         for segment in self.selecting:
             count = self.differing(segment, own[segment.module], update.entries)
             if count:
                 self.difference = f"{count} of {segment.name} at update {update.number}"
                 return
-        losses = self.task.metrics(done.outputs.arrays(), update.batch)
         self.largest = max(self.largest, *(relative(losses[name], update.losses[name]) for name in self.task.losses))
         self.agreeing = update.number
 
