@@ -94,12 +94,13 @@ class Trainer:
 
         Every image starts from the same moving statistics, whose means over the images are kept, as the original keeps
         the mean over its devices.
-        Raises: TrainingDiverged; the parameters are then those before this update.
+        Raises: TrainingDiverged; the parameters are then those before this update, unless it is they that overflow.
         """
         images = list(images)
         outputs = [self.learn_from(images[0])] if len(images) == 1 else self.learn_from_all(images)
         self.module.update()
         self.updates += 1
+        self.refuse_overflow()
         return Update(self.updates, self.schedule(self.updates), outputs)
 
     def learn_from_all(self, images: list[Image]) -> list[dict[str, np.ndarray]]:
@@ -116,6 +117,21 @@ class Trainer:
         self.sums.put(gradients, self.gradients)
         put_mean(self.states, states)
         return outputs
+
+    def refuse_overflow(self) -> None:
+        """Raises: TrainingDiverged when the squares of a parameter do not add up to a finite number.
+
+        The next forward pass would turn it into offsets that are no numbers, on which MXNet 1.9.1's
+        DeformablePSROIPooling ends the process by a segmentation fault instead of a loss that is not finite.
+        """
+        (executor,) = self.module._curr_module._exec_group.execs
+        names = list(self.gradients)
+        sums = mx.nd.multi_sum_sq(*(executor.arg_dict[name] for name in names), num_arrays=len(names)).asnumpy()
+        if bad := [name for name, value in zip(names, sums, strict=True) if not np.isfinite(value)]:
+            raise TrainingDiverged(
+                f"update {self.updates}: expected finite weights after it, got overflow in {bad[0]} and {len(bad) - 1} others: "
+                "go back to the last state with a lower TRAIN.lr or a longer warm-up"
+            )
 
     @property
     def gradients(self) -> dict[str, mx.nd.NDArray]:

@@ -12,8 +12,8 @@ from dcn_suite.cli.main import main
 from dcn_suite.training.start import starting_weights
 from dcn_tasks.box_scale import unnormalised
 from dcn_tasks.config import load_config, unflatten
-from weights_convert import Params, save_params
 from tests.training_runs.kills import TINY
+from weights_convert import Params, save_params
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "fine_tuning.md"
 COCO = "rfcn/resnet_v1_101_coco_trainval_rfcn_dcn_end2end_ohem"
@@ -46,7 +46,9 @@ def checkpoint(cfg) -> Params:
 
 def test_the_guides_commands_tune_a_checkpoint_on_raccoons(data_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "narrow.yaml").write_text("_base_: demo/narrow_rfcn_dcn\n" + yaml.safe_dump(unflatten(TINY)), encoding="utf-8")
+    (tmp_path / "narrow.yaml").write_text(
+        "_base_: demo/narrow_rfcn_dcn\n" + yaml.safe_dump(unflatten(TINY)), encoding="utf-8"
+    )
     before = load_config("narrow.yaml", dataset__NUM_CLASSES=5)
     save_params("rfcn_dcn_coco-0000.params", checkpoint(before))
     written = GUIDE.read_text(encoding="utf-8").partition("```yaml\n")[2].partition("```")[0]

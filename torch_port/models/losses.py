@@ -35,7 +35,7 @@ class SoftmaxOutput(nn.Module):
 
     def forward(self, logits: Tensor, label: Tensor) -> LossTerm:
         """logits [N, C] or [N, C, ...], label [N] or [N, ...] in {0, ..., C-1, ignored} -> (probabilities, loss)."""
-        label = label.long()
+        logits, label = at_least_float32(logits), label.long()
         log_prob = F.log_softmax(logits, dim=1)
         # MXNet divides in float32 whatever the data type, and 1/6 in float32 is not 1/6 in float64
         scale = 1 / (label != self.ignore_label).sum().clamp(min=1).float()
@@ -64,11 +64,16 @@ class SmoothL1Loss(nn.Module):
 
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor) -> LossTerm:
         """Three tensors of one shape -> (loss map of that shape, loss)."""
-        loss = weight * smooth_l1(prediction - target, self.sigma)
+        loss = weight * smooth_l1(at_least_float32(prediction) - target, self.sigma)
         return LossTerm(loss.detach(), loss.sum() * self.grad_scale)
 
     def extra_repr(self) -> str:
         return f"sigma={self.sigma}, grad_scale={self.grad_scale}"
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """What half-precision layers predict, for sums over thousands of terms; wider types as they are."""
+    return values.float() if values.dtype.itemsize < 4 else values
 
 
 def smooth_l1(x: Tensor, sigma: float) -> Tensor:

@@ -1,0 +1,81 @@
+"""Both frameworks start from the same bits, and a checkpoint of other classes gives what fits."""
+
+import numpy as np
+import pytest
+
+from dcn_suite.training.start import starting_weights
+from dcn_tasks.box_scale import normalised, unnormalised
+from dcn_tasks.config import load_config
+from dcn_tasks.errors import InputError
+from tests.training_runs.kills import TINY
+from weights_convert import Params, save_params, save_weights, to_torch
+
+BOXES = ("rfcn_bbox_weight", "rfcn_bbox_bias")
+
+
+@pytest.fixture
+def cfg():
+    return load_config("demo/narrow_rfcn_dcn", **TINY, TRAIN__BBOX_MEANS=[0.1, 0.0, 0.2, 0.0])
+
+
+def random_weights(cfg, seed: int = 5) -> Params:
+    params, _ = starting_weights(cfg, seed, None, from_scratch=True)
+    rng = np.random.default_rng(seed)
+    arg = {name: rng.normal(size=value.shape).astype(np.float32) for name, value in params.arg.items()}
+    return Params(arg, params.aux)
+
+
+@pytest.mark.mxnet
+@pytest.mark.parametrize("name", ["demo/narrow_rfcn_dcn", "demo/narrow_fpn_dcn", "demo/narrow_deeplab_dcn"])
+def test_initial_values_are_those_of_the_reference(name):
+    import mxnet_ref
+
+    narrow = load_config(name)
+    arg, aux = mxnet_ref.init_params(narrow, seed=3)
+    ours, notes = starting_weights(narrow, 3, None, from_scratch=False)
+    assert notes == ["every layer begins with random values"]
+    for found, expected in ((ours.arg, arg), (ours.aux, aux)):
+        assert found.keys() == expected.keys()
+        assert all((found[key] == expected[key]).all() for key in expected)
+
+
+def test_a_training_goes_on_from_normalised_boxes_of_every_kind_of_file(cfg, tmp_path):
+    trained = random_weights(cfg)
+    copies = {f"{name}_test": unnormalised(trained.arg[name], cfg) for name in BOXES}
+    save_params(tmp_path / "net.params", Params({**trained.arg, **copies}, trained.aux))
+    plain = to_torch(Params({**trained.arg, **{n: copies[f"{n}_test"] for n in BOXES}}, trained.aux), cfg)
+    save_weights(tmp_path / "net.safetensors", plain, {})
+    for name in ("net.params", "net.safetensors"):
+        found, _ = starting_weights(cfg, 0, tmp_path / name, from_scratch=False)
+        for key, value in trained.arg.items():
+            np.testing.assert_allclose(found.arg[key], value, rtol=1e-5, atol=1e-6, err_msg=f"{name} {key}")
+
+
+def test_classes_that_are_others_begin_anew_and_the_rest_is_taken(cfg, tmp_path):
+    trained = random_weights(cfg)
+    save_params(tmp_path / "net.params", trained)
+    other = load_config(cfg, dataset__NUM_CLASSES=3, dataset__CLASS_NAMES=["disc", "star"])
+    found, notes = starting_weights(other, 0, tmp_path / "net.params", from_scratch=False)
+    assert "rfcn_cls, rfcn_cls_offset_t begin with initial values" in notes[1]
+    assert found.arg["rfcn_cls_weight"].shape[0] == 3 * 9 and abs(found.arg["rfcn_cls_weight"]).max() < 0.1
+    for name in ("res5a_branch2b_weight", "rpn_conv_3x3_weight", "rfcn_bbox_weight"):
+        assert (found.arg[name] == trained.arg[name]).all()
+
+
+def test_another_backbone_is_refused_with_the_array_that_does_not_fit(cfg, tmp_path):
+    save_params(tmp_path / "net.params", random_weights(load_config(cfg, network__BASE_WIDTH=16)))
+    with pytest.raises(InputError, match=r"conv1_weight: expected \[8, 3, 7, 7\], got \[16, 3, 7, 7\]"):
+        starting_weights(cfg, 0, tmp_path / "net.params", from_scratch=False)
+
+
+def test_a_missing_backbone_says_what_to_do():
+    with pytest.raises(InputError, match="give --weights FILE, or --from-scratch"):
+        starting_weights(load_config("rfcn/resnet_v1_101_voc0712_rfcn_end2end_ohem"), 0, None, from_scratch=False)
+
+
+def test_normalising_undoes_unnormalising(cfg):
+    params = random_weights(cfg)
+    for name in BOXES:
+        np.testing.assert_allclose(
+            normalised(unnormalised(params.arg[name], cfg), cfg), params.arg[name], rtol=1e-5, atol=1e-6
+        )

@@ -1,0 +1,112 @@
+"""`dcn train` in one process: what it leaves, what it refuses, how it ends."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dcn_suite.cli.main import main
+from dcn_tasks.training_log import read_rows
+from tests.training_runs.kills import write_config
+from weights_convert import load_params, load_weights
+
+FRAMEWORKS = ("torch", pytest.param("mxnet", marks=pytest.mark.mxnet))
+
+
+def train(folder, *options: str, config=None) -> int:
+    config = config or write_config(folder)
+    return main(["train", str(config), "--output", str(folder / "run"), "--steps", "4", *options])
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_training_leaves_log_rows_states_and_weights(framework, tmp_path, capsys):
+    assert train(tmp_path, "--framework", framework, "--json") == 0
+    done = json.loads(capsys.readouterr().out)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"run.json", "config.yaml", "training.log", "metrics.jsonl", "tensorboard"} <= names
+    assert done["updates"] == 4 and np.isfinite(list(done["metrics"].values())).all()
+    facts = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert facts["seed"] == 0 and facts["framework"] == framework and facts["versions"]["numpy"] == np.__version__
+    wanted = {"torch": "model.safetensors", "mxnet": "narrow_rfcn_dcn-0001.params"}[framework]
+    assert done["weights"].endswith(wanted) and wanted in names
+
+
+@pytest.mark.mxnet
+def test_frameworks_see_the_same_batches_from_the_same_start(tmp_path):
+    rows = {}
+    for framework in ("torch", "mxnet"):
+        (tmp_path / framework).mkdir()
+        assert train(tmp_path / framework, "--framework", framework) == 0
+        rows[framework] = read_rows(tmp_path / framework / "run" / "metrics.jsonl")
+    for name in ("RPNLogLoss", "RPNL1Loss", "RCNNLogLoss", "RCNNL1Loss"):
+        assert rows["torch"][0][name] == pytest.approx(rows["mxnet"][0][name], rel=1e-3)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_loss_that_is_no_number_ends_with_the_layer_named(framework, tmp_path, capsys):
+    config = write_config(tmp_path, TRAIN__lr=1e30, TRAIN__warmup=False)
+    assert train(tmp_path, "--framework", framework, config=config) == 1
+    said = capsys.readouterr().err
+    assert "TRAIN.lr" in said and "finite" in said
+    assert any(layer in said for layer in ("conv", "weight", "backbone", "output of")), said
+
+
+def test_low_precision_and_channels_last_train(tmp_path):
+    assert train(tmp_path, "--amp", "bf16", "--channels-last", "--device", "cpu") == 0
+    state = load_weights(tmp_path / "run" / "model.safetensors").state
+    assert all(tensor.isfinite().all() and tensor.dtype.itemsize == 4 for tensor in state.values())
+    (tmp_path / "exact").mkdir()
+    assert train(tmp_path / "exact", "--device", "cpu") == 0
+    exact = load_weights(tmp_path / "exact" / "run" / "model.safetensors").state
+    moved = max((state[name] - exact[name]).abs().max() for name in exact)
+    assert 0 < moved < 0.1, "bfloat16 ran, and learned much the same"
+
+
+@pytest.mark.mxnet
+def test_options_of_pytorch_are_refused_for_mxnet(tmp_path, capsys):
+    assert train(tmp_path, "--framework", "mxnet", "--amp", "bf16") == 2
+    assert "--amp is PyTorch's" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_originals_resume_warms_up_again(framework, tmp_path):
+    changes = {"TRAIN__warmup_step": 3, "TRAIN__lr": 0.02, "TRAIN__warmup_lr": 0.001, "default__frequent": 1}
+    config = write_config(tmp_path, **changes)
+    assert train(tmp_path, "--framework", framework, config=config) == 0
+    again = ["--framework", framework, "--resume", "--restart-warmup", "--steps", "8"]
+    assert train(tmp_path, *again, config=config) == 0
+    rates = [row["lr"] for row in read_rows(tmp_path / "run" / "metrics.jsonl")]
+    assert rates == [0.001, 0.001, 0.02, 0.02, 0.001, 0.001, 0.02, 0.02]
+
+
+@pytest.mark.mxnet
+def test_an_epochs_checkpoint_starts_another_training(tmp_path):
+    assert train(tmp_path, "--framework", "mxnet") == 0
+    weights = tmp_path / "run" / "narrow_rfcn_dcn-0001.params"
+    assert "rfcn_bbox_weight_test" in load_params(weights).arg
+    (tmp_path / "next").mkdir()
+    assert train(tmp_path / "next", "--weights", str(weights)) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--steps", "0"), "--steps: expected 1 or more"),
+        (("--weights", "absent.params"), "absent.params"),
+        (("--weights", "a", "--from-scratch"), "expected one of them"),
+        (("--device", "cuda"), "this PyTorch sees no GPU"),
+    ],
+)
+def test_wrong_usage_is_a_sentence(options, said, tmp_path, capsys):
+    import torch
+
+    if "cuda" in options and torch.cuda.is_available():
+        pytest.skip("there is a GPU here: --device cuda is right usage")
+    assert train(tmp_path, *options) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_configuration_without_epochs_wants_steps(tmp_path, capsys):
+    config = write_config(tmp_path, TRAIN__end_epoch=0)
+    assert main(["train", str(config), "--output", str(tmp_path / "run")]) == 2
+    assert "set it, or give --steps" in capsys.readouterr().err
