@@ -90,3 +90,7 @@ SAME_AP = 1e-12
 # Weights after twenty updates, ||difference|| / ||weights||: two processes against one, MXNet's sums against PyTorch's. The
 # same sums in another order, in float32, before any decision turns.
 PROCESSES_SHARE_AN_UPDATE = 1e-5
+
+# Losses of the first four updates under bfloat16 autocast against float32, relative: activations are rounded to 2**-9 at every
+# layer, the losses themselves are float32.
+LOSS_IN_BFLOAT16 = 0.01

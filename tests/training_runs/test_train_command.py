@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from tolerances import LOSS_IN_BFLOAT16
 
 from dcn_suite.cli.main import main
 from dcn_tasks.training_log import read_rows
@@ -57,9 +58,10 @@ def test_low_precision_and_channels_last_train(tmp_path):
     assert all(tensor.isfinite().all() and tensor.dtype.itemsize == 4 for tensor in state.values())
     (tmp_path / "exact").mkdir()
     assert train(tmp_path / "exact", "--device", "cpu") == 0
-    exact = load_weights(tmp_path / "exact" / "run" / "model.safetensors").state
-    moved = max((state[name] - exact[name]).abs().max() for name in exact)
-    assert 0 < moved < 0.1, "bfloat16 ran, and learned much the same"
+    low, exact = (read_rows(folder / "run" / "metrics.jsonl")[0] for folder in (tmp_path, tmp_path / "exact"))
+    for name in ("RPNLogLoss", "RCNNLogLoss"):
+        assert low[name] == pytest.approx(exact[name], rel=LOSS_IN_BFLOAT16)
+        assert low[name] != exact[name], "bfloat16 ran"
 
 
 @pytest.mark.mxnet
