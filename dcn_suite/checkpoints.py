@@ -11,7 +11,7 @@ from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from weights_convert import convert_params, load_params, load_weights, rules_for, to_mxnet
 from weights_convert.byte_cursor import map_file
-from weights_convert.convert import dense
+from weights_convert.families import dense
 from weights_convert.tensors import to_tensor
 
 if TYPE_CHECKING:

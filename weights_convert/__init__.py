@@ -1,12 +1,22 @@
 """MXNet parameter files and graphs in, PyTorch weights out, and back; never needs MXNet, and PyTorch only for tensors."""
 
 from weights_convert.arrays import Params, Sparse
-from weights_convert.convert import Converted, configs_that_fit, convert_params, to_mxnet, to_torch
-from weights_convert.graph import Graph, Node, load_symbol
+from weights_convert.families import Converted, configs_that_fit, convert_params, to_mxnet, to_torch
+from weights_convert.graph import Graph, Node, load_symbol, parse_symbol
 from weights_convert.load import load_params
 from weights_convert.rules import RULES_VERSION, RuleSet, node_map, nodes_without_counterpart, rules_for, tensor_paths
 from weights_convert.save import save_params
 from weights_convert.weights_file import WeightsFile, load_weights, save_weights
+
+
+def __getattr__(name: str) -> object:
+    """`convert` brings PyTorch along, so it is imported when first asked for."""
+    if name != "convert":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from weights_convert.translate import convert
+
+    return convert
+
 
 __all__ = [
     "RULES_VERSION",
@@ -18,12 +28,14 @@ __all__ = [
     "Sparse",
     "WeightsFile",
     "configs_that_fit",
+    "convert",
     "convert_params",
     "load_params",
     "load_symbol",
     "load_weights",
     "node_map",
     "nodes_without_counterpart",
+    "parse_symbol",
     "rules_for",
     "save_params",
     "save_weights",

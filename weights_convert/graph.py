@@ -78,11 +78,16 @@ def load_symbol(path: str | os.PathLike) -> Graph:
     buffer = map_file(path)
     if len(buffer) > MAX_JSON_BYTES:
         raise InputError(f"{path}: {len(buffer)} bytes; a graph has at most {MAX_JSON_BYTES}: give the symbol.json")
+    return parse_symbol(buffer[:], path)
+
+
+def parse_symbol(text: str | bytes, source: object = "symbol") -> Graph:
+    """As load_symbol, of a symbol.json's text. source: how messages name it."""
     try:
-        content = json.loads(buffer[:].decode("utf-8"))
+        content = json.loads(text.decode("utf-8") if isinstance(text, bytes) else text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no JSON ({error}); give the symbol.json that MXNet saved, or {AGAIN}") from None
-    return GraphReader(path, content).graph()
+        raise InputError(f"{source}: is no JSON ({error}); give the symbol.json that MXNet saved, or {AGAIN}") from None
+    return GraphReader(source, content).graph()
 
 
 class GraphReader:

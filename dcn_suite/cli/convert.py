@@ -23,7 +23,7 @@ from weights_convert import (
     save_weights,
     to_mxnet,
 )
-from weights_convert.convert import configs_that_fit, dense
+from weights_convert.families import configs_that_fit, dense
 
 WEIGHTS, CONFIG, PARITY = "model.safetensors", "config.yaml", "parity.json"
 PACKAGES = ("dcn-port", "torch", "numpy", "safetensors")

@@ -7,7 +7,7 @@ import torch
 from tests.convert.checkpoints import NARROW, narrow
 from weights_convert import load_params, to_mxnet, to_torch
 from weights_convert.arrays import same_bits
-from weights_convert.convert import convert_params
+from weights_convert.families import convert_params
 
 
 @pytest.fixture(params=NARROW)

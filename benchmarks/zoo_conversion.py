@@ -1,0 +1,78 @@
+"""Converts GluonCV's zoo, name by name in processes of their own, compares all layers with MXNet, and writes the table.
+
+    python benchmarks/zoo_conversion.py [NAME ...] [--out benchmarks/results/zoo_conversion.json] [--timeout 600]
+    python benchmarks/zoo_conversion.py --page-only          # docs/zoo.md from the stored results
+
+Names that the result file already has are passed over (--again runs them again), so an interrupted run goes on.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks/results/zoo_conversion.json"
+PAGE = ROOT / "docs/zoo.md"
+
+
+def one(name: str) -> dict:
+    """The result of one model, in this process."""
+    from dcn_suite.parity.zoo import check
+
+    return check(name)
+
+
+def in_process(name: str, timeout: float) -> dict:
+    """The result of one model, from a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MXNET_SUBGRAPH_BACKEND": "NONE"}
+    command = [sys.executable, __file__, "--one", name]
+    started = time.time()
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        return {"name": name, "verdict": "not run", "why": f"not finished after {timeout:.0f} s"}
+    try:
+        result = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        result = {"name": name, "verdict": "not run", "why": f"exit code {done.returncode}: {last[:300]}"}
+    return result | {"seconds": round(time.time() - started, 1)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--timeout", type=float, default=600)
+    parser.add_argument("--again", action="store_true", help="also names that have a result")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--page-only", action="store_true", help="only write the page from the stored results")
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(one(args.one)))
+        return 0
+    from dcn_suite.parity.zoo_page import render
+    from dcn_tasks.files import atomic_path
+
+    found = {row["name"]: row for row in json.loads(args.out.read_text())} if args.out.exists() else {}
+    if not args.page_only:
+        from mxnet_ref.zoo import zoo_names
+
+        for name in args.names or zoo_names():
+            if name in found and not args.again:
+                continue
+            found[name] = in_process(name, args.timeout)
+            print(name, found[name]["verdict"], found[name].get("why", ""), flush=True)
+            with atomic_path(args.out) as temporary:
+                temporary.write_text(json.dumps(list(found.values()), indent=1) + "\n")
+    with atomic_path(PAGE) as temporary:
+        temporary.write_text(render(list(found.values())), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

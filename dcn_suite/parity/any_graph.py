@@ -1,0 +1,199 @@
+"""Parity of any converted graph: every output of every node, four witnesses, end to end."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from dcn_suite.parity.judge import Judgement, judge_function, judge_rounding
+from dcn_suite.parity.rows import Row, Table, failed_row, judged_row, reported_row
+from weights_convert.translate.module import NODE, input_names
+from weights_convert.translate.registry import BY_FUNCTION
+
+CHECK = "chained"
+Key = tuple[str, int, int]  # node, which of the nodes of that name, output
+Outputs = Mapping[Key, np.ndarray]
+TYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class Watcher(fx.Interpreter):
+    """Runs a converted module and keeps every output of every MXNet node."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.found: dict[Key, np.ndarray] = {}
+        self.keys = node_keys(module)
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if n in self.keys:
+            name, occurrence = self.keys[n]
+            for index, each in enumerate(result if isinstance(result, tuple) else (result,)):
+                self.found[name, occurrence, index] = each.detach().numpy()
+        return result
+
+
+def node_keys(module: fx.GraphModule) -> dict[fx.Node, tuple[str, int]]:
+    """fx node -> MXNet name and which of the nodes of that name, for every operator."""
+    seen: dict[str, int] = {}
+    keys = {}
+    for each in module.graph.nodes:
+        if each.op == "call_function" and NODE in each.meta:
+            name = each.meta[NODE].name
+            seen[name] = seen.get(name, -1) + 1
+            keys[each] = (name, seen[name])
+    return keys
+
+
+def torch_outputs(module: fx.GraphModule, inputs: Mapping[str, np.ndarray], dtype: str) -> dict[Key, np.ndarray]:
+    """Every output of every node in one precision; the module comes back in the precision it had."""
+    before = next((p.dtype for p in module.parameters()), torch.float32)
+    names = input_names(module)
+    module.to(TYPES[dtype])
+    watcher = Watcher(module)
+    placeholders = [each.target for each in module.graph.nodes if each.op == "placeholder"]
+    given = {names[name]: as_tensor(value, dtype) for name, value in inputs.items() if name in names}
+    try:
+        with torch.no_grad():
+            watcher.run(*[given.get(name) for name in placeholders])
+    finally:
+        module.to(before)
+    return watcher.found
+
+
+def as_tensor(value: np.ndarray, dtype: str) -> torch.Tensor:
+    tensor = torch.from_numpy(np.array(value))
+    return tensor.to(TYPES[dtype]) if tensor.is_floating_point() else tensor
+
+
+def undecided(module: fx.GraphModule) -> dict[Key, str]:
+    """Nodes that draw ("random") or follow a selection or sorting ("decided"), in which float32 may part from float64."""
+    state: dict[fx.Node, str] = {}
+    keys = node_keys(module)
+    result: dict[Key, str] = {}
+    for each in module.graph.nodes:
+        found = BY_FUNCTION.get(each.target) if each.op == "call_function" else None
+        before = {state[source] for source in each.all_input_nodes if source in state}
+        own = "random" if "random" in before or (found and found.random) else ""
+        own = own or ("decided" if before or (found and found.decides) else "")
+        if own:
+            state[each] = own
+            if each in keys:
+                result |= {(*keys[each], index): own for index in range(64)}
+    return result
+
+
+@dataclass
+class Witnesses:
+    """The outputs of one run by key; float64 of MXNet is None where an operator has no float64 there."""
+
+    mxnet32: Outputs
+    mxnet64: Outputs | None
+    torch32: Outputs
+    torch64: Outputs
+
+
+def operators_by_key(module: fx.GraphModule) -> dict[tuple[str, int], str]:
+    return {key: node.meta[NODE].op for node, key in node_keys(module).items()}
+
+
+def compare(module: fx.GraphModule, seen: Witnesses) -> Table:
+    """One row for every output of every node, in the graph's order.
+
+    Float64 agrees to 1e-11 of scale; PyTorch's float32 error is at most twice MXNet's, of this output or, where that is
+    more, of any output. What follows a selection is judged in float64 alone; what follows a random draw is reported.
+    Without MXNet's float64, PyTorch's is the truth of the second rule, and the first is not judged (the row says so).
+    """
+    free, ops = undecided(module), operators_by_key(module)
+    rows: list[Row] = []
+    judged: list[tuple[Key, Judgement]] = []
+    for depth, (key, mine) in enumerate(seen.torch32.items()):
+        extra = {"depth": depth, "operator": ops[key[:2]]}
+        label, quantity = label_of(key), f"output {key[2]}"
+        if key not in seen.mxnet32:
+            rows.append(failed_row(CHECK, label, "MXNet has no such output", **extra))
+            continue
+        if free.get(key) == "random":
+            rows.append(reported_row(CHECK, label, quantity, "drawn at random", "—", "—", **extra))
+            continue
+        judgement = judged_output(key, seen, decided=key in free)
+        if judgement.claims:
+            judged.append((key, judgement))
+            rows.append(judged_row(CHECK, label, quantity, judgement, **extra))
+        else:
+            rows.append(reported_row(CHECK, label, quantity, "follows a selection, float32 only", "—", "—", **extra))
+        del mine
+    worst = max((each.relative_error_mxnet for _, each in judged), default=0.0)
+    for _, judgement in judged:
+        judgement.ask_layer(worst)
+    again = {label_of(key) + f"output {key[2]}": judgement for key, judgement in judged}
+    return Table(
+        judged_row(
+            CHECK, row.node, row.quantity, again[row.node + row.quantity], depth=row.depth, operator=row.operator
+        )
+        if row.node + row.quantity in again
+        else row
+        for row in rows
+    )
+
+
+def label_of(key: Key) -> str:
+    return key[0] if key[1] == 0 else f"{key[0]}#{key[1] + 1}"
+
+
+def judged_output(key: Key, seen: Witnesses, *, decided: bool) -> Judgement:
+    judgement = Judgement()
+    theirs, mine = number(seen.mxnet32[key]), number(seen.torch32[key])
+    truth = number(seen.torch64[key])
+    if seen.mxnet64 is not None:
+        truth = number(seen.mxnet64[key])
+        judge_function(judgement, truth, number(seen.torch64[key]))
+    if not decided:
+        judge_rounding(judgement, theirs, mine, truth)
+    return judgement
+
+
+def number(array: np.ndarray) -> np.ndarray:
+    """Booleans and whole numbers as float64, so that they are subtracted without wrapping around."""
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
+
+
+def random_inputs(shapes: Mapping[str, Sequence[int]], seed: int = 0) -> dict[str, np.ndarray]:
+    """Numbers N(0, 1) in float32, one array for each input."""
+    rng = np.random.default_rng(seed)
+    return {name: rng.standard_normal(tuple(shape), dtype=np.float32) for name, shape in shapes.items()}
+
+
+def live(
+    module: fx.GraphModule,
+    text: str,
+    arg: Mapping[str, np.ndarray],
+    aux: Mapping[str, np.ndarray],
+    inputs: Mapping[str, np.ndarray],
+    *,
+    module64: fx.GraphModule | None = None,
+    step: Callable[[str], None] = lambda _: None,
+) -> tuple[Table, str]:
+    """Runs both frameworks in both precisions. Returns: the table, and a note ("" or why there is no float64 of MXNet).
+
+    Args:
+        text: the symbol.json. arg, aux: arrays by name, as the module was made of. inputs: by MXNet's name.
+        module64: made of the graph whose own float32 constants are float64 (mxnet_ref.any_graph.in_precision).
+    """
+    from mxnet_ref.any_graph import every_output
+
+    step("MXNet, float32")
+    mxnet32 = every_output(text, arg, aux, inputs)
+    step("MXNet, float64")
+    note = ""
+    try:
+        mxnet64 = every_output(text, arg, aux, inputs, dtype="float64")
+    except Exception as error:  # MXNet's own error type is not imported here
+        mxnet64, note = None, f"MXNet has no float64 of this graph: {str(error).splitlines()[0][:200]}"
+    step("PyTorch")
+    torch64 = torch_outputs(module64 or module, inputs, "float64")
+    torch32 = torch_outputs(module, inputs, "float32")
+    return compare(module, Witnesses(mxnet32, mxnet64, torch32, torch64)), note

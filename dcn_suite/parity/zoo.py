@@ -1,0 +1,105 @@
+"""One model of GluonCV's zoo: built with made-up weights, converted, all layers compared."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from dcn_suite.parity.any_graph import live, random_inputs
+from dcn_suite.parity.rows import Table
+from weights_convert import Params
+from weights_convert.graph import Graph, parse_symbol
+from weights_convert.translate import convert
+from weights_convert.translate.module import input_names
+from weights_convert.translate.registry import REGISTRY
+
+FEW = 16  # values of a channel in a batch, below which their variance says little
+
+
+class Calibrator(fx.Interpreter):
+    """Sets every BatchNorm's moving statistics to those of what reaches it, a little off, as training leaves them."""
+
+    def __init__(self, module: fx.GraphModule, seed: int = 0) -> None:
+        super().__init__(module)
+        self.rng = np.random.default_rng(seed)
+
+    def call_function(self, target: Any, args: tuple, kwargs: dict) -> Any:
+        if target is REGISTRY["BatchNorm"].function:
+            self.calibrate(*args, axis=kwargs.get("axis", 1))
+        return super().call_function(target, args, kwargs)
+
+    def calibrate(self, data, gamma, beta, mean, variance, *, axis: int) -> None:
+        maps = data.movedim(axis, 0).flatten(1)
+        measured = torch.var_mean(maps, dim=1, correction=0)
+        if maps.shape[1] < FEW:  # one shared spread of all channels
+            measured = maps.var(correction=0).expand_as(variance), maps.mean().expand_as(mean)
+        noise = torch.from_numpy(self.rng.uniform(0.8, 1.25, mean.shape).astype(np.float32))
+        variance.copy_(measured[0] * noise + 1e-3 * measured[0].mean() + 1e-6)
+        mean.copy_(measured[1] + 0.1 * (noise - 1) * measured[0].sqrt())
+
+
+def calibrated(graph: Graph, arg: dict, aux: dict, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The auxiliary states with realistic statistics."""
+    module = convert(graph, Params(dict(arg), dict(aux)), inputs=inputs)
+    names = input_names(module)
+    order = [each.target for each in module.graph.nodes if each.op == "placeholder"]
+    by_argument = {names[name]: torch.from_numpy(value) for name, value in inputs.items() if name in names}
+    with torch.no_grad():
+        Calibrator(module).run(*[by_argument.get(name) for name in order])
+    paths = module.meta["mxnet"]["paths"]
+    state = module.state_dict()
+    return {name: state[paths[name]].numpy() if name in paths else value for name, value in aux.items()}
+
+
+def check(name: str, seed: int = 0) -> dict:
+    """The row of one model: verdict holds, red, not converted or not run, with the reason, counts and errors."""
+    from mxnet_ref.zoo import made_up, zoo_model
+
+    row: dict[str, Any] = {"name": name}
+    try:
+        model = zoo_model(name)
+    except Exception as error:
+        return row | {"verdict": "not run", "why": f"GluonCV or MXNet: {first_line(error)}"}
+    row["input"] = list(model.inputs["data"])
+    arg, aux = made_up(model, seed)
+    graph = parse_symbol(model.text, name)
+    row |= {"nodes": sum(graph.op_counts().values()), "operators": len(graph.op_counts())}
+    row["op_names"] = sorted(graph.op_counts())
+    inputs = random_inputs(model.inputs, seed)
+    try:
+        aux = calibrated(graph, arg, aux, inputs)
+        module = convert(graph, Params(dict(arg), dict(aux)), inputs=inputs)
+        module64 = convert(precise(model.text, name), Params(dict(arg), dict(aux)), inputs=inputs)
+    except Exception as error:
+        return row | {"verdict": "not converted", "why": first_line(error)}
+    try:
+        table, note = live(module, model.text, arg, aux, inputs, module64=module64)
+    except Exception as error:
+        return row | {"verdict": "not run", "why": first_line(error)}
+    return row | summary(table) | ({"note": note} if note else {})
+
+
+def precise(text: str, name: str) -> Graph:
+    from mxnet_ref.any_graph import in_precision
+
+    return parse_symbol(in_precision(text, "float64"), name)
+
+
+def summary(table: Table) -> dict:
+    red = [f"{row.node}: {row.claim}, got {row.got}, tolerance {row.tolerance}. {row.note}" for row in table.red]
+    worst = table.worst(1)
+    return {
+        "verdict": "holds" if table.holds else "red",
+        "why": "; ".join(red[:2])[:600],
+        "judged": len(table.judged),
+        "red": len(red),
+        "reported": len(table) - len(table.judged),
+        "worst_disagreement": table.worst_disagreement.get("of_scale"),
+        "worst_strain": worst[0].strain if worst and np.isfinite(worst[0].strain) else None,
+    }
+
+
+def first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"[:400]

@@ -1,0 +1,160 @@
+"""Any symbol.json in MXNet itself: every output of every node, in float32 or float64."""
+
+import json
+from collections.abc import Iterator, Mapping
+
+import mxnet as mx
+import numpy as np
+
+from mxnet_ref.notices import without_binding_notices
+
+Key = tuple[str, int, int]  # name of the node, which of the nodes of that name, output
+
+
+def in_precision(text: str, dtype: str) -> str:
+    """The same graph with its own float32 constants and casts in `dtype`."""
+    if dtype == "float32":
+        return text
+    content = json.loads(text)
+    for node in content["nodes"]:
+        if node["op"] == "null":
+            continue
+        attrs = attributes(node)
+        if attrs.get("dtype") == "float32" or node["op"] in MAKES_FLOAT32:
+            attrs["dtype"] = attrs.get("dtype", "float32").replace("float32", dtype)
+        node["attrs"] = attrs
+    return json.dumps(content)
+
+
+MAKES_FLOAT32 = (
+    "_arange",
+    "_zeros",
+    "_ones",
+    "_full",
+    "topk",
+    "argsort",
+    "one_hot",
+)  # unless an attribute says otherwise
+
+
+def attributes(node: dict) -> dict[str, str]:
+    """A node's attributes, taken out of it, under whichever key its age has them."""
+    return {name: value for key in ("param", "attr", "attrs") for name, value in (node.pop(key, None) or {}).items()}
+
+
+def truly_float64(text: str, ranks: Mapping[str, int]) -> str:
+    """The graph with operators that MXNet computes in float32 (or not at all) in float64 written with others that it can.
+
+    LeakyReLU casts to float32 inside: max(x, 0) + slope * min(x, 0). SoftmaxActivation has no float64: softmax.
+
+    Args: ranks: number of axes of each node's output, by name.
+    """
+    content = json.loads(text)
+    nodes: list[dict] = []
+    moved: list[int] = []
+    for node in content["nodes"]:
+        node["inputs"] = [[moved[source], *rest] for source, *rest in node["inputs"]]
+        nodes += expanded(node, len(nodes), ranks.get(node["name"], 4))
+        moved.append(len(nodes) - 1)
+    content |= {
+        "nodes": nodes,
+        "arg_nodes": [place for place, node in enumerate(nodes) if node["op"] == "null"],
+        "heads": [[moved[source], *rest] for source, *rest in content["heads"]],
+    }
+    content.pop("node_row_ptr", None)
+    return json.dumps(content)
+
+
+def expanded(node: dict, place: int, rank: int) -> list[dict]:
+    """The nodes that stand for one; the last has its name."""
+    attrs = node.get("attrs") or {}
+    if node["op"] == "SoftmaxActivation":
+        return [{**node, "op": "softmax", "attrs": {"axis": "1" if attrs.get("mode") == "channel" else "-1"}}]
+    kind = attrs.get("act_type", "leaky")
+    if node["op"] != "LeakyReLU" or kind not in ("leaky", "prelu"):
+        return [node]
+    name, data = node["name"], node["inputs"][:1]
+    parts = [
+        {"op": "_maximum_scalar", "name": f"{name}_above", "attrs": {"scalar": "0"}, "inputs": data},
+        {"op": "_minimum_scalar", "name": f"{name}_below", "attrs": {"scalar": "0"}, "inputs": data},
+    ]
+    if kind == "leaky":
+        slope = {"scalar": repr(float(np.float32(attrs.get("slope", "0.25"))))}
+        parts.append({"op": "_mul_scalar", "name": f"{name}_sloped", "attrs": slope, "inputs": [[place + 1, 0, 0]]})
+    else:
+        shape = {"shape": str((1, -1) + (1,) * (rank - 2))}
+        parts.append({"op": "Reshape", "name": f"{name}_slope", "attrs": shape, "inputs": node["inputs"][1:2]})
+        factors = [[place + 1, 0, 0], [place + 2, 0, 0]]
+        parts.append({"op": "broadcast_mul", "name": f"{name}_sloped", "attrs": {}, "inputs": factors})
+    ends = [[place, 0, 0], [place + len(parts) - 1, 0, 0]]
+    return [*parts, {"op": "elemwise_add", "name": name, "attrs": {}, "inputs": ends}]
+
+
+def entries(internals: mx.sym.Symbol) -> Iterator[tuple[Key, bool]]:
+    """The key of each output of `get_internals()`, and whether it is a variable."""
+    variables = set(internals.list_inputs())
+    occurrence: dict[str, int] = {}
+    own: set[str] = set()  # outputs of the node that is being listed
+    last = None
+    for each, listed in zip(internals, internals.list_outputs(), strict=True):
+        name = each.name
+        if listed in variables:
+            yield (name, 0, 0), True
+            last = None
+            continue
+        if name != last or listed in own:  # another node, perhaps of the same name
+            occurrence[name] = occurrence.get(name, -1) + 1
+            own = set()
+        last = name
+        yield (name, occurrence[name], len(own)), False
+        own.add(listed)
+
+
+def every_output(
+    text: str,
+    arg: Mapping[str, np.ndarray],
+    aux: Mapping[str, np.ndarray],
+    inputs: Mapping[str, np.ndarray],
+    *,
+    dtype: str = "float32",
+) -> dict[Key, np.ndarray]:
+    """Runs the graph of a symbol.json (its text) and gives every output of every node.
+
+    Args:
+        arg, aux, inputs: arrays by name. Arguments without an array (labels) are zeros of the inferred shape.
+        dtype: floating-point arrays are cast to it.
+    Returns: (name, occurrence of that name, output) -> array.
+    """
+    values = {**arg, **inputs}
+    symbol = mx.sym.load_json(in_precision(text, dtype))
+    if dtype == "float64":
+        symbol = mx.sym.load_json(truly_float64(symbol.tojson(), ranks_of(symbol, values)))
+    internals = symbol.get_internals()
+    keys = list(entries(internals))
+    wanted = [place for place, (_, variable) in enumerate(keys) if not variable]
+    group = mx.sym.Group([internals[place] for place in wanted])
+    inferred, _, _ = group.infer_shape_partial(**shapes_of(group, values))
+    arrays = {}
+    for name, shape in zip(group.list_arguments(), inferred, strict=True):
+        value = values.get(name)
+        arrays[name] = mx.nd.zeros(shape, dtype=dtype) if value is None else as_array(value, dtype)
+    with without_binding_notices():
+        states = {name: as_array(aux.get(name, values.get(name)), dtype) for name in group.list_auxiliary_states()}
+        executor = group.bind(mx.cpu(), arrays, grad_req="null", aux_states=states)
+        outputs = executor.forward(is_train=False)
+        return {keys[place][0]: output.asnumpy() for place, output in zip(wanted, outputs, strict=True)}
+
+
+def shapes_of(symbol: mx.sym.Symbol, values: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    return {name: values[name].shape for name in symbol.list_arguments() if name in values}
+
+
+def ranks_of(symbol: mx.sym.Symbol, values: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Number of axes of each node's first output, by name."""
+    internals = symbol.get_internals()
+    _, shapes, _ = internals.infer_shape_partial(**shapes_of(internals, values))
+    return {each.name: len(shape) for each, shape in zip(internals, shapes, strict=True)}
+
+
+def as_array(value: np.ndarray, dtype: str) -> mx.nd.NDArray:
+    return mx.nd.array(value, dtype=dtype if value.dtype.kind == "f" else value.dtype)

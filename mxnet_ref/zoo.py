@@ -1,0 +1,155 @@
+"""GluonCV's model zoo as graphs with made-up weights: what any owner of such a model would export."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import mxnet as mx
+import numpy as np
+
+Shape = tuple[int, ...]
+# Ascending sides of the input image that are tried until MXNet can infer all shapes.
+SIDES = (64, 96, 128, 160, 192, 224, 256, 299, 320, 331, 416, 480, 512)
+SEGMENTATION = ("fcn_", "psp_", "deeplab_", "icnet_", "danet_")
+VIDEO = ("c3d_", "p3d_", "r2plus1d_", "i3d_", "slowfast_")
+
+
+@dataclass(frozen=True)
+class ZooModel:
+    """text: the symbol.json. shapes: of every argument and auxiliary state but inputs. constants: arrays that are no weights.
+
+    inputs: shapes by name.
+    """
+
+    name: str
+    text: str
+    inputs: Mapping[str, Shape]
+    shapes: Mapping[str, Shape]
+    states: Mapping[str, Shape]
+    constants: Mapping[str, np.ndarray]
+
+
+def zoo_names() -> list[str]:
+    """Every name of GluonCV 0.8's `get_model_list()`, in its order."""
+    from gluoncv.model_zoo import get_model_list
+
+    return list(get_model_list())
+
+
+def input_shapes(name: str) -> Iterator[Shape]:
+    """Shapes to try, small ones first."""
+    if name.startswith("c3d_"):
+        yield (1, 3, 16, 112, 112)
+    elif name.startswith("slowfast_"):
+        frames = {"4x16": 36, "8x8": 40, "16x8": 80}[name.split("_")[1]]
+        yield from ((1, 3, frames, side, side) for side in (64, 96, 128, 224))
+        yield from ((1, 3, count, side, side) for count in (32, 64, 36, 40, 72) for side in (64, 224))
+    elif name.startswith(VIDEO):
+        yield from ((1, 3, frames, side, side) for frames in (16, 32, 64) for side in (64, 112, 224, 299))
+    elif name.startswith("cifar_"):
+        yield (1, 3, 32, 32)
+    elif "alpha_pose" in name:
+        yield (1, 3, 256, 192)
+    elif "pose" in name and "siam" not in name:
+        yield from ((1, 3, 128, 96), (1, 3, 256, 192))
+    elif name.startswith("monodepth2"):
+        yield (1, 3, 192, 640)
+    else:
+        yield from ((1, 3, side, side) for side in SIDES)
+
+
+def options(name: str) -> list[dict]:
+    """Keyword arguments to try beside pretrained=False, the most telling first; segmentation at a small size."""
+    common = {"pretrained": False, "pretrained_base": False}
+    sized = {"crop_size": 128, "base_size": 128}
+    first = [common | sized] if name.startswith(SEGMENTATION) else []
+    classes = {"classes": ("a", "b", "c")} if "custom" in name else {}
+    return [each | classes for each in (*first, common, {"pretrained": False})]
+
+
+def build(name: str):
+    """The Gluon network. Raises: what GluonCV raises, where no set of arguments suits it."""
+    from gluoncv.model_zoo import get_model
+
+    failure: Exception = RuntimeError(f"{name}: no arguments to try")
+    for arguments in options(name):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return get_model(name, **arguments)
+        except TypeError as error:  # an argument that this network does not take
+            failure = error
+    raise failure
+
+
+def zoo_model(name: str) -> ZooModel:
+    """The graph of one model at the smallest input that it takes. Raises: what GluonCV or MXNet raises."""
+    network = build(name)
+    symbol = traced(network)
+    failure: Exception = RuntimeError(f"{name}: no input shape to try")
+    for shape in input_shapes(name):
+        try:
+            arguments, _, states = symbol.infer_shape(data=shape)
+        except Exception as error:
+            failure = error
+            continue
+        if arguments is None:
+            continue
+        shapes = dict(zip(symbol.list_arguments(), arguments, strict=True))
+        shapes.pop("data", None)
+        constants = constants_of(network, shapes)
+        return ZooModel(
+            name,
+            symbol.tojson(),
+            {"data": shape},
+            {each: size for each, size in shapes.items() if each not in constants},
+            dict(zip(symbol.list_auxiliary_states(), states, strict=True)),
+            constants,
+        )
+    raise failure
+
+
+def traced(network) -> mx.sym.Symbol:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        outputs = network(mx.sym.Variable("data"))
+    flat = list(flattened(outputs))
+    return flat[0] if len(flat) == 1 else mx.sym.Group(flat)
+
+
+def flattened(outputs) -> Iterator[mx.sym.Symbol]:
+    if isinstance(outputs, mx.sym.Symbol):
+        yield outputs
+    else:
+        for each in outputs:
+            yield from flattened(each)
+
+
+def constants_of(network, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
+    """Anchors, grids and the like, which a network holds beside its weights."""
+    return {
+        name: each.value.asnumpy()
+        for name, each in network.collect_params().items()
+        if isinstance(each, mx.gluon.Constant) and name in shapes
+    }
+
+
+def made_up(model: ZooModel, seed: int = 0) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Weights (He et al.), biases, gammas of 0.5 to 1.5, betas, and means and variances, all different; float32."""
+    rng = np.random.default_rng(seed)
+    arg = {}
+    for name, shape in model.shapes.items():
+        if name.endswith("gamma"):
+            arg[name] = rng.uniform(0.5, 1.5, shape).astype(np.float32)
+        elif len(shape) < 2:
+            arg[name] = 0.1 * rng.standard_normal(shape, dtype=np.float32)
+        else:
+            deviation = np.sqrt(2.0 / max(np.prod(shape[1:]), 1))
+            arg[name] = (deviation * rng.standard_normal(shape)).astype(np.float32)
+    aux = {
+        name: rng.uniform(0.5, 1.5, shape).astype(np.float32)
+        if name.endswith("var")
+        else 0.1 * rng.standard_normal(shape, dtype=np.float32)
+        for name, shape in model.states.items()
+    }
+    return arg | {name: value.astype(np.float32) for name, value in model.constants.items()}, aux

@@ -1,0 +1,229 @@
+"""A graph and its arrays as a `torch.fx.GraphModule`: one call for each MXNet node, parameters under MXNet's names."""
+
+import keyword
+import operator as python_operator
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from dcn_tasks.errors import InputError
+from weights_convert.arrays import Params, Sparse
+from weights_convert.graph import Graph, Node, load_symbol
+from weights_convert.load import load_params
+from weights_convert.tensors import to_tensor
+from weights_convert.translate import operators as _operators  # noqa: F401  fills the registry
+from weights_convert.translate.registry import LEARNED, REGISTRY, Operator
+
+SAFE_NAME = re.compile(
+    r"[\w.\-+()/ ,:#@=]+", re.ASCII
+)  # goes into generated source: no quotes, no line ends, no backslash
+HOW_TO_REGISTER = (
+    "register a translation: `from weights_convert.translate import operator`, then a function under "
+    '@operator("{name}") with the inputs as parameters and the attributes as keyword-only ones (docs/any_model.md)'
+)
+NODE = "mxnet"  # key in fx.Node.meta
+MODULE = "mxnet"  # key in GraphModule.meta
+
+
+def convert(
+    symbol: Graph | str | os.PathLike, params: Params | str | os.PathLike, *, inputs: Iterable[str] | None = None
+) -> fx.GraphModule:
+    """Any MXNet graph as a PyTorch module that runs, trains, exports and compiles.
+
+    Args:
+        symbol: a Graph, or the path of a symbol.json.
+        params: Params, or the path of a .params file. Arrays without prefix count as arguments and as auxiliary states.
+        inputs: names of the variables that callers give; None: those without an array.
+    Returns: a module called with its inputs by name (letters that Python does not allow in names become `_`), e.g.
+        `module(data=x)`; labels of loss heads may be left out. One output comes as a tensor, several as a tuple in the
+        graph's order. Parameters and buffers (auxiliary states) have MXNet's names. It starts in evaluation mode.
+    Raises: InputError that lists every operator without a translation, or names the node and what is wrong with it.
+    """
+    graph = symbol if isinstance(symbol, Graph) else load_symbol(symbol)
+    arrays = params if isinstance(params, Params) else load_params(params)
+    found = translations(graph)
+    return ModuleBuilder(graph, found, arrays, None if inputs is None else set(inputs)).module()
+
+
+def registered_name(node: Node) -> str:
+    """What the registry knows a node's operator by; a Custom operator goes by its op_type."""
+    return f"Custom:{node.attrs.get('op_type', '')}" if node.op == "Custom" else node.op
+
+
+def translations(graph: Graph) -> list[Operator | None]:
+    """The operator of every node, None for variables. Raises: InputError listing all that are missing, at once."""
+    names = [None if node.is_variable else registered_name(node) for node in graph.nodes]
+    missing = Counter(name for name in names if name is not None and name not in REGISTRY)
+    if missing:
+        first = {
+            name: next(n.name for n, own in zip(graph.nodes, names, strict=True) if own == name) for name in missing
+        }
+        listed = ", ".join(f"{name} ({count} nodes, first {first[name]})" for name, count in missing.most_common())
+        remedy = HOW_TO_REGISTER.format(name=next(iter(first)))
+        raise InputError(f"this graph has {len(missing)} operators without a translation: {listed}; {remedy}")
+    return [None if name is None else REGISTRY[name] for name in names]
+
+
+def attributes_of(node: Node, found: Operator) -> dict[str, Any]:
+    texts = {key: text for key, text in node.attrs.items() if not (node.op == "Custom" and key == "op_type")}
+    return found.read_attributes(texts, f"node {node.name!r}")
+
+
+class ModuleBuilder:
+    """Builds the fx graph of one symbol."""
+
+    def __init__(self, graph: Graph, found: list[Operator | None], params: Params, inputs: set[str] | None) -> None:
+        self.graph, self.found, self.inputs = graph, found, inputs
+        bare = {name: params.arg[name] for name in params.bare if name in params.arg}
+        self.arg, self.aux = dict(params.arg), {**bare, **params.aux}
+        self.fx = fx.Graph()
+        self.root = nn.Module()
+        self.values: dict[tuple[int, int], fx.Node] = {}
+        self.paths: dict[str, str] = {}  # MXNet's name -> path in the module
+        self.input_names: dict[str, str] = {}  # MXNet's name -> name of the call's argument
+        self.training: fx.Node | None = None
+
+    def module(self) -> fx.GraphModule:
+        self.variables()
+        if any(each is not None and each.takes_training for each in self.found):
+            self.training = self.fx.create_node("get_attr", "training")
+        for place, (node, found) in enumerate(zip(self.graph.nodes, self.found, strict=True)):
+            if found is not None:
+                self.call(place, node, found)
+        heads = tuple(self.value(head.node, head.output, "the graph's outputs") for head in self.graph.heads)
+        self.fx.output(heads[0] if len(heads) == 1 else heads)
+        module = fx.GraphModule(self.root, self.fx, "MXNetGraph")
+        module.meta[MODULE] = {
+            "inputs": dict(self.input_names),
+            "paths": dict(self.paths),
+            "unused": sorted((self.arg.keys() | self.aux.keys()) - self.paths.keys()),
+        }
+        return module.eval()
+
+    # Variables
+
+    def variables(self) -> None:
+        """Placeholders (required ones first) and parameters for all variables."""
+        uses = self.uses()
+        wanted = []
+        for place, node in enumerate(self.graph.nodes):
+            if not node.is_variable:
+                continue
+            array = self.array_of(node)
+            if array is None:
+                self.check_is_input(node, uses.get(place, []))
+                wanted.append((all(optional for _, optional in uses.get(place, [])), place, node))
+            else:
+                self.parameter(place, node, array)
+        for optional, place, node in sorted(wanted, key=lambda each: each[:2]):
+            self.placeholder(place, node, optional and bool(uses.get(place)))
+
+    def uses(self) -> dict[int, list[tuple[str, bool]]]:
+        """Variable -> (name of the operator's input, whether it may be absent) for each use."""
+        uses: dict[int, list[tuple[str, bool]]] = {}
+        for node, found in zip(self.graph.nodes, self.found, strict=True):
+            for position, entry in enumerate(node.inputs if found else ()):
+                name = found.input_name(position)
+                uses.setdefault(entry.node, []).append((name, name in found.optional and name not in LEARNED))
+        for head in self.graph.heads:
+            uses.setdefault(head.node, []).append(("", False))
+        return uses
+
+    def array_of(self, node: Node) -> np.ndarray | Sparse | None:
+        if self.inputs is not None and node.name in self.inputs:
+            return None
+        first, second = (self.aux, self.arg) if node.aux else (self.arg, self.aux)
+        return first.get(node.name, second.get(node.name))
+
+    def check_is_input(self, node: Node, uses: list[tuple[str, bool]]) -> None:
+        learned = [name for name, _ in uses if name in LEARNED]
+        if learned and (self.inputs is None or node.name not in self.inputs):
+            raise InputError(
+                f"{node.name}: the graph reads it as {learned[0]}, and the parameter file does not have it; give the file "
+                "that belongs to this graph, or name it in `inputs`"
+            )
+
+    def parameter(self, place: int, node: Node, array: np.ndarray | Sparse) -> None:
+        if node.name not in self.paths:
+            tensor = to_tensor(array.to_dense() if isinstance(array, Sparse) else array)
+            self.paths[node.name] = self.register(node.name, tensor, node.aux)
+        self.values[place, 0] = self.fx.create_node("get_attr", self.paths[node.name])
+        self.values[place, 0].meta[NODE] = node
+
+    def register(self, name: str, tensor: torch.Tensor, aux: bool) -> str:
+        """Hangs a tensor into the module under its MXNet name, dots making submodules. Returns its path."""
+        safe = name if SAFE_NAME.fullmatch(name) else re.sub(r"[^\w.]", "_", name, flags=re.ASCII)
+        *outer, own = [part or "_" for part in safe.split(".")]
+        holder, path = self.root, []
+        for part in outer:
+            while not isinstance(getattr(holder, part, nn.Module()), nn.Module):
+                part += "_"
+            if not hasattr(holder, part):
+                holder.add_module(part, nn.Module())
+            holder = getattr(holder, part)
+            path.append(part)
+        while hasattr(holder, own):
+            own += "_"
+        if tensor.is_floating_point() and not aux:
+            holder.register_parameter(own, nn.Parameter(tensor))
+        else:
+            holder.register_buffer(own, tensor)
+        return ".".join([*path, own])
+
+    def placeholder(self, place: int, node: Node, optional: bool) -> None:
+        if node.name in self.input_names:
+            same = self.input_names[node.name]
+            self.values[place, 0] = next(each for each in self.fx.nodes if each.target == same)
+            return
+        name = re.sub(r"\W", "_", node.name, flags=re.ASCII)
+        name = f"_{name}" if not name or name[0].isdigit() else name
+        while keyword.iskeyword(name) or name == "self" or name in self.input_names.values():
+            name += "_"
+        self.input_names[node.name] = name
+        default = {"default_value": None} if optional else {}
+        self.values[place, 0] = self.fx.placeholder(name, **default)
+        self.values[place, 0].meta[NODE] = node
+
+    # Operators
+
+    def call(self, place: int, node: Node, found: Operator) -> None:
+        where = f"node {node.name!r}"
+        arguments = [self.value(entry.node, entry.output, where) for entry in node.inputs]
+        least = len([name for name in found.inputs if name not in found.optional]) - found.variadic
+        if len(arguments) < max(least, int(found.variadic)) or (
+            len(arguments) > len(found.inputs) and not found.variadic
+        ):
+            expected = ", ".join(found.inputs) or "no inputs"
+            raise InputError(f"{where}: {found.name} takes {expected}; the file gives it {len(arguments)} inputs")
+        values = attributes_of(node, found)
+        kwargs = {**values, "training": self.training} if found.takes_training else dict(values)
+        made = self.fx.create_node("call_function", found.function, tuple(arguments), kwargs, name=node.name)
+        made.meta[NODE] = node
+        count = found.outputs(values)
+        if count == 1:
+            self.values[place, 0] = made
+            return
+        for index in range(count):
+            self.values[place, index] = self.fx.create_node("call_function", python_operator.getitem, (made, index))
+
+    def value(self, node: int, output: int, where: str) -> fx.Node:
+        if (node, output) not in self.values:
+            source = self.graph.nodes[node]
+            raise InputError(f"{where}: reads output {output} of {source.name!r} ({source.op}), which it does not have")
+        return self.values[node, output]
+
+
+def mxnet_names(module: fx.GraphModule) -> Mapping[str, str]:
+    """MXNet's name of every parameter and buffer -> its path in a module that `convert` made."""
+    return module.meta[MODULE]["paths"]
+
+
+def input_names(module: fx.GraphModule) -> Mapping[str, str]:
+    """MXNet's name of every input -> the name of the argument in a call of the module."""
+    return module.meta[MODULE]["inputs"]

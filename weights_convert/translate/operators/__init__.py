@@ -1,0 +1,25 @@
+"""One function per MXNet operator, by family. Importing this package fills the registry."""
+
+from weights_convert.translate.operators import (  # noqa: F401
+    activation,
+    binary,
+    boxes,
+    broadcast,
+    creation,
+    deformable,
+    dense,
+    elementwise,
+    indexing,
+    layout,
+    losses,
+    multibox,
+    normalization,
+    pooling,
+    random,
+    recurrent,
+    reduction,
+    resizing,
+    roi_align,
+    scalar,
+    unary,
+)

@@ -1,0 +1,128 @@
+"""Pooling with MXNet's size rules."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from weights_convert.translate.registry import operator
+
+
+def pooled_sides(
+    sides: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...], pad: tuple[int, ...], full: bool
+) -> list[int]:
+    """Number of windows along each axis: rounded down, or up (full: the last window may lie in the padding)."""
+    rooms = [side + 2 * p - k for side, k, p in zip(sides, kernel, pad, strict=True)]
+    return [(-(-room // s) if full else room // s) + 1 for room, s in zip(rooms, stride, strict=True)]
+
+
+def padded(data: Tensor, pad: tuple[int, ...], surplus: list[int], value: float) -> Tensor:
+    """`pad` at both ends of the spatial axes and `surplus` more at their far ends."""
+    widths = [width for p, more in zip(reversed(pad), reversed(surplus), strict=True) for width in (p, p + more)]
+    return F.pad(data, widths, value=value)
+
+
+def max_pool(
+    data: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], pad: tuple[int, ...], full: bool
+) -> Tensor:
+    """The largest element of each window; a window without elements gives the type's lowest number."""
+    pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(kernel) - 1]
+    sides = data.shape[2:]
+    counts = pooled_sides(sides, kernel, stride, pad, full)
+    surplus = [
+        (n - 1) * s + k - side - 2 * p for n, s, k, side, p in zip(counts, stride, kernel, sides, pad, strict=True)
+    ]
+    small = all(2 * p <= k for p, k in zip(pad, kernel, strict=True))
+    if small and not any(more > 0 for more in surplus):
+        return pool(data, kernel, stride, pad)
+    if small and all((n - 1) * s < side + p for n, s, side, p in zip(counts, stride, sides, pad, strict=True)):
+        return pool(data, kernel, stride, pad, ceil_mode=full)
+    lowest = torch.finfo(data.dtype).min if data.is_floating_point() else torch.iinfo(data.dtype).min
+    return pool(padded(data, pad, [max(more, 0) for more in surplus], lowest), kernel, stride)
+
+
+def sum_pool(data: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+    """Sums of the windows of an array without padding."""
+    if len(kernel) == 3:
+        return F.avg_pool3d(data, kernel, stride, divisor_override=1)
+    if len(kernel) == 2:
+        return F.avg_pool2d(data, kernel, stride, divisor_override=1)
+    return F.avg_pool2d(data.unsqueeze(2), (1, *kernel), (1, *stride), divisor_override=1).squeeze(2)
+
+
+def window_sums(
+    data: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], pad: tuple[int, ...], full: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums, and how many elements each window has without and with the padding."""
+    sides = data.shape[2:]
+    counts = pooled_sides(sides, kernel, stride, pad, full)
+    surplus = [
+        max((n - 1) * s + k - side - 2 * p, 0)
+        for n, s, k, side, p in zip(counts, stride, kernel, sides, pad, strict=True)
+    ]
+    ones = torch.ones((1, 1, *sides), dtype=data.dtype, device=data.device)
+    none = [0] * len(kernel)
+    inside = sum_pool(padded(ones, pad, surplus, 0.0), kernel, stride)
+    with_padding = sum_pool(padded(F.pad(ones, [p for p in reversed(pad) for _ in (0, 1)], value=1.0),
+                                   tuple(none), surplus, 0.0), kernel, stride)  # fmt: skip
+    return sum_pool(padded(data, pad, surplus, 0.0), kernel, stride), inside, with_padding
+
+
+def average_pool(
+    data: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], pad: tuple[int, ...], full: bool, with_padding: bool
+) -> Tensor:
+    """Means of the windows; padding counts as zeros or not at all."""
+    sides = data.shape[2:]
+    counts = pooled_sides(sides, kernel, stride, pad, full)
+    inside = all((n - 1) * s < side + p for n, s, side, p in zip(counts, stride, sides, pad, strict=True))
+    if inside and all(2 * p <= k for p, k in zip(pad, kernel, strict=True)):
+        pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(kernel) - 1]
+        return pool(data, kernel, stride, pad, full, with_padding)
+    total, elements, with_zeros = window_sums(data, kernel, stride, pad, full)
+    return total / (with_zeros if with_padding else elements).clamp(min=1)
+
+
+@operator("Pooling", "Pooling_v1")
+def pooling(
+    data: Tensor,
+    *,
+    kernel: tuple[int, ...] = (),
+    pool_type: str = "max",
+    global_pool: bool = False,
+    pooling_convention: str = "valid",
+    stride: tuple[int, ...] = (),
+    pad: tuple[int, ...] = (),
+    p_value: int | None = None,
+    count_include_pad: bool | None = None,
+    layout: str | None = None,
+) -> Tensor:
+    """max, avg, sum or lp pooling; convention valid rounds the number of windows down, full up; padding counts in averages.
+
+    A window of "full" that starts beyond the input is kept (PyTorch's ceil_mode drops it). global_pool ignores the geometry.
+    """
+    maps = data.movedim(-1, 1) if layout in ("NWC", "NHWC", "NDHWC") else data
+    if global_pool:
+        kernel, stride, pad = tuple(maps.shape[2:]), (), ()
+    stride, pad = tuple(stride) or (1,) * len(kernel), tuple(pad) or (0,) * len(kernel)
+    if pooling_convention not in ("valid", "full"):
+        raise ValueError(f"Pooling: expected convention valid or full, got {pooling_convention}")
+    full = pooling_convention == "full" and not global_pool
+    if global_pool and pool_type in ("max", "avg"):
+        axes = list(range(2, maps.dim()))
+        output = maps.amax(axes, keepdim=True) if pool_type == "max" else maps.mean(axes, keepdim=True)
+    elif pool_type == "max":
+        output = max_pool(maps, kernel, stride, pad, full)
+    elif pool_type == "avg":
+        output = average_pool(maps, kernel, stride, pad, full, count_include_pad is not False)
+    elif pool_type == "sum":
+        output = window_sums(maps, kernel, stride, pad, full)[0]
+    else:
+        power = 2 if p_value is None else p_value
+        output = window_sums(maps.abs() ** power, kernel, stride, pad, full)[0] ** (1.0 / power)
+    return output.movedim(1, -1) if layout in ("NWC", "NHWC", "NDHWC") else output
+
+
+@operator("_contrib_AdaptiveAvgPooling2D")
+def adaptive_avg_pooling2d(data: Tensor, *, output_size: tuple[int, ...] = ()) -> Tensor:
+    """Means of output_size x output_size windows that cover the map; () means 1."""
+    sides = tuple(output_size) or (1,)
+    return F.adaptive_avg_pool2d(data, sides * 2 if len(sides) == 1 else sides)
