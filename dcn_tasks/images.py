@@ -51,8 +51,7 @@ def read_image(path: str | os.PathLike, *, turned: bool = False) -> np.ndarray:
     try:
         with whole_files_only, Image.open(path) as header:
             refuse_large(path, *header.size)
-            header.draft("RGB", (1, 1))  # every byte of a JPEG is looked at, few pixels are made
-            header.load()  # OpenCV fills the rest of a truncated JPEG with grey and says nothing
+            check_whole(header)
         data = np.frombuffer(path.read_bytes(), np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR | (0 if turned else cv2.IMREAD_IGNORE_ORIENTATION))
     except InputError:
@@ -62,6 +61,15 @@ def read_image(path: str | os.PathLike, *, turned: bool = False) -> np.ndarray:
     if image is None:
         raise InputError(f"{path}: expected an image that OpenCV reads (JPEG, PNG ...)")
     return np.ascontiguousarray(image[..., ::-1])
+
+
+def check_whole(header: Image.Image) -> None:
+    """Raises: one of UNREADABLE for a truncated file; OpenCV fills the rest of it with grey and says nothing."""
+    if header.format == "PNG":
+        header.verify()  # checksums of all chunks, no pixels
+    else:
+        header.draft("RGB", (1, 1))  # of a JPEG every byte is looked at, few pixels are made
+        header.load()
 
 
 def refuse_large(path: Path, width: int, height: int) -> None:

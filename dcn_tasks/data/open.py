@@ -57,4 +57,10 @@ def open_dataset(
             raise InputError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
     if image_set is None:
         image_set = settings.image_set if split == "train" else settings.test_image_set
-    return READERS[settings.dataset](cfg, image_set, Path(folder or settings.dataset_path), bad=bad)
+    dataset = READERS[settings.dataset](cfg, image_set, Path(folder or settings.dataset_path), bad=bad)
+    if len(dataset.class_names) != settings.NUM_CLASSES:
+        raise InputError(
+            f"{dataset.name}: dataset.NUM_CLASSES: expected {len(dataset.class_names)}, its number of classes (with the "
+            f"background, if it has one), got {settings.NUM_CLASSES}"
+        )
+    return dataset

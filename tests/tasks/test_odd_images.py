@@ -84,6 +84,26 @@ def test_bombs_are_refused_by_name(tmp_path, read, data):
         read(tmp_path / "a.png")
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.97])
+def test_a_file_cut_anywhere_is_refused_by_name(tmp_path, suffix, share):
+    path = made_data.save_image(tmp_path / f"a{suffix}", 200, 300)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(InputError, match=rf"a\{suffix}: expected"):
+        read_image(path)
+
+
+def test_a_flipped_byte_of_a_png_is_refused(tmp_path):
+    path = made_data.save_image(tmp_path / "a.png", 200, 300)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(InputError, match=r"a\.png: expected a whole image"):
+        read_image(path)
+
+
 def test_colours_are_no_label_map(tmp_path):
     made_data.save_image(tmp_path / "a.png")
     with pytest.raises(InputError, match=r"one byte a pixel \(palette or grey\), got RGB"):

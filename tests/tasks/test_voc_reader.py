@@ -178,3 +178,9 @@ def test_real_voc_files_are_read(data_folder, tmp_path):
         found = set(np.unique(labels[place].read_labels()).tolist())
         assert found == [{0, 5, 15, 255}, {0, 9, 15, 18, 255}, {0, 6, 7}][place]
         assert boxes[place].read_image().shape[:2] == labels[place].read_labels().shape
+
+
+def test_a_network_of_other_classes_is_a_sentence(tmp_path):
+    made_data.voc(tmp_path, "2007", "test", {"a": []})
+    with pytest.raises(InputError, match=r"NUM_CLASSES: expected 21, .* got 5"):
+        open_dataset(load_config(DETECTION, dataset__NUM_CLASSES=5), "test", tmp_path)
