@@ -50,7 +50,7 @@ COMMANDS = (
 REMEDIES = {
     "mxnet": "MXNet is not installed: pip install 'dcn-port[mxnet]' (Python 3.8 to 3.11), or use what needs none of it",
     "gluoncv": "GluonCV is not installed: pip install 'dcn-port[dev]'",
-    "pycocotools": "pycocotools is not installed: pip install 'dcn-port[dev]'",
+    "pycocotools": "pycocotools is not installed: pip install pycocotools",
 }
 
 

@@ -27,8 +27,8 @@ def test_an_object_that_no_anchor_overlaps_makes_all_positive_or_none():
     image, corner = np.zeros((120, 1000, 3), np.uint8), np.array([[0, 0, 0, 0, 1]], np.float32)
     cfg = load_config(VOC, SCALES=[120, 1000])
     labels = [training_batch(image, corner, each, Draws(0, 1))["label"] for each in (cfg, modern(cfg))]
-    assert [int((label == 1).sum()) for label in labels] == [cfg.TRAIN.RPN_BATCH_SIZE // 2, 0]
-    assert all((label == 0).any() for label in labels[1:])
+    assert set(labels[0].tolist()[0]) == {-1, 1} and (labels[0] == 1).sum() > 50
+    assert set(labels[1].tolist()[0]) == {-1, 0}
 
 
 def test_modern_leaves_ordinary_targets_alone():
