@@ -145,7 +145,7 @@ def disable_surplus(labels: np.ndarray, kind: int, limit: int, draws: Draws, sit
 def scattered(values: np.ndarray, inside: np.ndarray, count: int, fill: float) -> np.ndarray:
     """Values of the anchors inside, [n] or [n, 4], as [count, 1] or [count, 4] of all anchors."""
     full = np.full((count, 1 if values.ndim == 1 else values.shape[1]), fill, np.float32)
-    full[inside] = values.reshape(len(inside), -1)
+    full[inside] = values if values.ndim == 2 else values[:, None]
     return full
 
 
