@@ -11,7 +11,7 @@ from dcn_tasks.errors import InputError
 from dcn_tasks.initial import initial_value, is_new_layer
 from weights_convert import Params, load_params, load_weights, rules_for
 from weights_convert.byte_cursor import map_file
-from weights_convert.convert import dense
+from weights_convert.families import dense
 from weights_convert.tensors import to_array
 
 WEIGHTS = "model.safetensors"  # in a folder that `dcn convert` or `dcn train` wrote
