@@ -10,7 +10,7 @@ namespace dcn::cpu {
 namespace {
 
 constexpr int64_t ROWS = 6;                // of the micro-kernel
-constexpr int64_t LARGEST_TILE = 120;      // positions
+constexpr int64_t LARGEST_TILE = 240;      // positions
 constexpr int64_t SUM_ELEMENTS = 1 << 17;  // of one tile's output, so that it stays in the second-level cache
 
 template <class T>
@@ -32,29 +32,48 @@ Kernels<T> kernels() {
   }
 }
 
-// [O, C/groups, K] -> ForwardJob::weight.
+// Where ForwardJob::weight has the panel from output `first` on, for one tap and the channels from `channel` on.
+template <class T>
+T* place_of(T* packed, const DeformConvShape& s, const ChannelRun& run, int64_t padded, int64_t first, int64_t width,
+            int64_t tap, int64_t channel) {
+  const int64_t at_once = taps_at_once(run), begin = tap / at_once * at_once;
+  const int64_t depth = std::min(at_once, s.taps() - begin) * run.channels;
+  return packed + (run.channel * s.taps() + begin * run.channels) * padded + first * depth +
+         ((tap - begin) * run.channels + channel) * width;
+}
+
+// [O, C/groups, K] -> ForwardJob::weight. A block of channels and taps is turned in the first-level cache and then
+// copied to its places: they lie a power of two apart, which caches cannot hold.
 template <class T>
 Buffer<T> packed_weight(const DeformConvShape& s, const T* weight, PanelLayout layout,
                         const std::vector<ChannelRun>& runs) {
+  constexpr int64_t BLOCK = 16, TAPS = 16;
   const int64_t depth = s.channels_per_group(), outputs = s.out_channels_per_group(), taps = s.taps();
   const int64_t padded = layout.padded(outputs), panels = (padded + layout.panel - 1) / layout.panel;
   const Transpose<T> transpose = chosen_transpose<T>();
-  Buffer<T> packed(s.channels * taps * padded, padded != outputs);
-  constexpr int64_t BLOCK = 16;  // outputs: the lines of the weight that are read stay in the first-level cache
+  Buffer<T> packed(s.channels * taps * padded);
   for_slices(static_cast<int64_t>(runs.size()) * panels, 1, [&](int64_t begin, int64_t end) {
+    const Buffer<T> turned(TAPS * BLOCK * layout.panel, true);  // [tap][channel][output]
     for (int64_t unit = begin; unit < end; ++unit) {
       const ChannelRun& run = runs[unit / panels];
       const int64_t first = unit % panels * layout.panel, width = std::min<int64_t>(layout.panel, padded - first);
-      const int64_t used = std::min(width, outputs - first), at_once = taps_at_once(run);
-      for (int64_t o = 0; o < used; o += BLOCK) {
-        const T* from = weight + ((run.weight_group * outputs + first + o) * depth + run.channel -
-                                  run.weight_group * depth) * taps;
-        for (int64_t tap = 0; tap < taps; tap += at_once) {
-          const int64_t count = std::min(at_once, taps - tap);
-          T* to = packed.data() + (run.channel * taps + tap * run.channels) * padded + first * count * run.channels + o;
-          for (int64_t c = 0; c < run.channels; ++c) {
-            transpose(std::min(BLOCK, used - o), count, from + c * taps + tap, depth * taps, to + c * width,
-                      run.channels * width);
+      const int64_t used = std::min(width, outputs - first), row = depth * taps;
+      const T* from = weight + (run.weight_group * outputs + first) * row +
+                      (run.channel - run.weight_group * depth) * taps;
+      for (int64_t block = 0; block < run.channels; block += BLOCK) {
+        const int64_t channels = std::min(BLOCK, run.channels - block);
+        for (int64_t tap = 0; tap < taps; tap += TAPS) {
+          const int64_t count = std::min(TAPS, taps - tap);
+          if (used < width) std::memset(static_cast<void*>(turned.data()), 0, count * BLOCK * width * sizeof(T));
+          for (int64_t o = 0; o < used; o += BLOCK) {
+            for (int64_t c = 0; c < channels; ++c) {
+              transpose(std::min(BLOCK, used - o), count, from + o * row + (block + c) * taps + tap, row,
+                        turned.data() + c * width + o, BLOCK * width);
+            }
+          }
+          for (int64_t k = 0; k < count; ++k) {
+            std::memcpy(place_of(packed.data(), s, run, padded, first, width, tap + k, block),
+                        turned.data() + k * BLOCK * width, channels * width * sizeof(T));
           }
         }
       }

@@ -177,16 +177,6 @@ Pass<T> chosen_pass(bool column, bool slopes, bool input) {
   return pass_tile<false, false, true, T>;
 }
 
-// How many taps' weights and weight gradients stay in the second-level cache beside a tile of gradients from above.
-template <class T>
-int64_t taps_at_once(const DeformConvShape& s, const Segment& segment, int64_t taps) {
-  constexpr int64_t BYTES = 1536 << 10;
-  const int64_t tap = steps32(s.out_channels_per_group()) * 32 * segment.steps * 32 * (2 * PARTS<T> + 4);
-  const int64_t fit = BYTES / tap < 1 ? 1 : BYTES / tap < taps ? BYTES / tap : taps;
-  const int64_t runs = (taps + fit - 1) / fit;
-  return (taps + runs - 1) / runs;
-}
-
 // One tap of one tile of positions of one image.
 template <class T>
 void backward_tile(const BackwardArguments<T>& job, const Segment& segment, const BackwardScratch& space,
@@ -227,12 +217,10 @@ template <class T>
 void backward_segment(const BackwardArguments<T>& job, const Segment& segment, const BackwardScratch& space,
                       const BackwardOwn& own) {
   const Pass<T> run = chosen_pass<T>(job.want_weight, job.want_slopes || job.want_mask, job.want_input);
-  const int64_t at_once = taps_at_once<T>(job.shape, segment, own.last_tap - own.first_tap);
-  for (int64_t begin = own.first_tap; begin < own.last_tap; begin += at_once) {
-    const int64_t end = begin + at_once < own.last_tap ? begin + at_once : own.last_tap;
+  for (int64_t tap = own.first_tap; tap < own.last_tap; ++tap) {
     for (int64_t image = 0; image < job.shape.images; ++image) {
       for (int64_t first = 0; first < job.shape.positions(); first += job.tile) {
-        for (int64_t tap = begin; tap < end; ++tap) backward_tile(job, segment, space, own, run, tap, image, first);
+        backward_tile(job, segment, space, own, run, tap, image, first);
       }
     }
   }

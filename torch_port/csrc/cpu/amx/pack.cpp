@@ -4,38 +4,49 @@
 namespace dcn::cpu::amx {
 namespace {
 
-DCN_INLINE float wide(float x) { return x; }
-DCN_INLINE float wide(Bf16 x) {
-  const uint32_t bits = uint32_t(x) << 16;
-  float value;
-  __builtin_memcpy(&value, &bits, 4);
-  return value;
+// `count` elements that lie `stride` apart, the others 0. `start`: of the array that p points into, which goes on after
+// them: bfloat16 is read four bytes at a time, and only the first one has nothing before it.
+DCN_INLINE __m512i lane_times(int64_t stride) {
+  return _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
+                            _mm512_set1_epi32(static_cast<int>(stride)));
 }
-DCN_INLINE void narrow(float x, float* p) { *p = x; }
-DCN_INLINE void narrow(float x, Bf16* p) { store16(p, 1, _mm512_set1_ps(x)); }
+DCN_INLINE __m512 gather16(const float* p, int64_t stride, int64_t count, const float*) {
+  return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), lanes(count), lane_times(stride), p, 4);
+}
+DCN_INLINE __m512 gather16(const Bf16* p, int64_t stride, int64_t count, const Bf16* start) {
+  const bool first = p == start;
+  const __m512i both = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), lanes(count), lane_times(stride),
+                                                   first ? p : p - 1, 2);
+  return _mm512_castsi512_ps(first ? _mm512_slli_epi32(both, 16) : upper(both));
+}
 
-// `count` elements that lie `stride` apart, the others 0.
-template <class T>
-DCN_INLINE __m512 gather16(const T* p, int64_t stride, int64_t count) {
-  if constexpr (sizeof(T) == 4) {
-    const __m512i index = _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
-                                             _mm512_set1_epi32(static_cast<int>(stride)));
-    return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), lanes(count), index, p, 4);
-  } else {
-    alignas(64) float values[16] = {};
-    for (int64_t i = 0; i < count && i < 16; ++i) values[i] = wide(p[i * stride]);
-    return _mm512_load_ps(values);
-  }
+// Writes the lanes that there are `stride` apart.
+DCN_INLINE void scatter16(__m512 v, float* p, int64_t stride, int64_t count) {
+  _mm512_mask_i32scatter_ps(p, lanes(count), lane_times(stride), v, 4);
+}
+DCN_INLINE void scatter16(__m512 v, Bf16* p, int64_t stride, int64_t count) {
+  alignas(32) Bf16 values[16];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(values), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v)));
+  for (int64_t i = 0; i < 16 && i < count; ++i) p[i * stride] = values[i];
 }
 
 // Lane i: the channel that lane i of register j of TwoRegisters holds; p points
 // to a block of 32 channels, of which there are `count`.
 template <class T>
-DCN_INLINE __m512 gather_channels(const T* p, int64_t stride, int64_t count, int64_t j) {
+DCN_INLINE __m512 gather_channels(const T* p, int64_t stride, int64_t count, int64_t j, const T* start) {
   if constexpr (sizeof(T) == 4) {
-    return gather16(p + 16 * j * stride, stride, count - 16 * j);
+    return gather16(p + 16 * j * stride, stride, count - 16 * j, start);
   } else {
-    return gather16(p + j * stride, 2 * stride, (count - j + 1) / 2);
+    return gather16(p + j * stride, 2 * stride, (count - j + 1) / 2, start);
+  }
+}
+
+template <class T>
+DCN_INLINE void scatter_channels(__m512 v, T* p, int64_t stride, int64_t count, int64_t j) {
+  if constexpr (sizeof(T) == 4) {
+    scatter16(v, p + 16 * j * stride, stride, count - 16 * j);
+  } else {
+    scatter16(v, p + j * stride, 2 * stride, (count - j + 1) / 2);
   }
 }
 
@@ -83,8 +94,8 @@ void pack_forward_weight(const DeformConvShape& s, const T* weight, const Segmen
       for (int64_t o = 0; o < 16; ++o) {
         const bool there = first + o < outputs;
         const T* source = base + (there ? o : 0) * depth * taps + step * 32 * taps + tap;
-        store_pairs<P>(rows + o * 32, TILE_ELEMENTS, gather_channels(source, taps, there ? count : 0, 0),
-                       gather_channels(source, taps, there ? count : 0, 1));
+        store_pairs<P>(rows + o * 32, TILE_ELEMENTS, gather_channels(source, taps, there ? count : 0, 0, weight),
+                       gather_channels(source, taps, there ? count : 0, 1, weight));
       }
       for (int part = 0; part < P; ++part) {  // a row per output -> a row per pair of channels
         __m512i r[16];
@@ -116,9 +127,9 @@ void pack_backward_weight(const DeformConvShape& s, const T* weight, const Segme
         const T* source = base + panel * 32 * taps;
         for (int64_t j = 0; j < 2; ++j) {
           const __m512 v0 =
-              gather_channels(source + (o0 < outputs ? o0 : 0) * depth * taps, taps, o0 < outputs ? count : 0, j);
+              gather_channels(source + (o0 < outputs ? o0 : 0) * depth * taps, taps, o0 < outputs ? count : 0, j, weight);
           const __m512 v1 =
-              gather_channels(source + (o1 < outputs ? o1 : 0) * depth * taps, taps, o1 < outputs ? count : 0, j);
+              gather_channels(source + (o1 < outputs ? o1 : 0) * depth * taps, taps, o1 < outputs ? count : 0, j, weight);
           store_pairs<P>(tiles + j * TILE_ELEMENTS + i * 32, 2 * TILE_ELEMENTS, v0, v1);
         }
       }
@@ -163,11 +174,10 @@ void unpack_grad_weight(const DeformConvShape& s, const Segment& segment, const 
                 ((segment.weight_group * outputs + o) * depth + segment.channel - segment.weight_group * depth) * taps;
     for (int64_t tap = 0; tap < taps; ++tap) {
       const float* tiles = sums + (tap * row_tiles + row_tile) * column_tiles * RESULT_ELEMENTS + o % 16 * 16;
-      for (int64_t column = 0; column < column_tiles * 16; ++column) {
-        const int64_t channel = column / 32 * 32 + channel_of<T>(column / 16 % 2, column % 16);
-        if (channel < segment.channels) {
-          narrow(tiles[column / 16 * RESULT_ELEMENTS + column % 16], target + channel * taps + tap);
-        }
+      for (int64_t column = 0; column < column_tiles; ++column) {
+        const int64_t block = column / 2 * 32;
+        scatter_channels(_mm512_load_ps(tiles + column * RESULT_ELEMENTS), target + block * taps + tap, taps,
+                         segment.channels - block, column % 2);
       }
     }
   }
@@ -180,27 +190,21 @@ void unpack_grad_input(const DeformConvShape& s, const Segment& segment, PixelMa
   for (int64_t step = 0; step < segment.steps; ++step) {
     const float* source = map.data + (image * map.pixels + first) * map.pitch + segment.begin + step * 32;
     const int64_t channels = segment.channels - step * 32;
-    for (int64_t j = 0; j < 2; ++j) {
+    const auto sum_of = [&](int64_t p, int64_t j) {
+      __m512 sum = _mm512_load_ps(source + p * map.pitch + 16 * j);
+      for (int64_t copy = 1; copy < copies; ++copy) {
+        sum = _mm512_add_ps(sum, _mm512_load_ps(source + copy * copy_size + p * map.pitch + 16 * j));
+      }
+      return sum;
+    };
+    for (int64_t p = 0; channels_last && p < count; ++p) {
+      store_channels(grad_input + (image * pixels + first + p) * s.channels + segment.channel + step * 32,
+                     channel_mask(channels), {{sum_of(p, 0), sum_of(p, 1)}});
+    }
+    for (int64_t j = 0; !channels_last && j < 2; ++j) {
       __m512i rows[16];  // pixels
       for (int64_t p = 0; p < 16; ++p) {
-        __m512 sum = _mm512_setzero_ps();
-        for (int64_t copy = 0; p < count && copy < copies; ++copy) {
-          sum = _mm512_add_ps(sum, _mm512_loadu_ps(source + copy * copy_size + p * map.pitch + 16 * j));
-        }
-        rows[p] = _mm512_castps_si512(sum);
-      }
-      if (channels_last) {
-        for (int64_t p = 0; p < count; ++p) {
-          T* target = grad_input + (image * pixels + first + p) * s.channels + segment.channel + step * 32;
-          if (sizeof(T) == 4) {
-            store16(target + 16 * j, channels - 16 * j, _mm512_castsi512_ps(rows[p]));
-          } else {
-            alignas(64) float values[16];
-            _mm512_store_si512(values, rows[p]);
-            for (int64_t i = 0; i < 16 && 2 * i + j < channels; ++i) narrow(values[i], target + 2 * i + j);
-          }
-        }
-        continue;
+        rows[p] = _mm512_castps_si512(p < count ? sum_of(p, j) : _mm512_setzero_ps());
       }
       transpose(rows);
       for (int64_t i = 0; i < 16; ++i) {

@@ -143,6 +143,14 @@ DCN_INLINE __m512i rounded(__m512 v) { return _mm512_add_epi32(_mm512_castps_si5
 
 DCN_INLINE __m512i upper(__m512i v) { return _mm512_and_si512(v, _mm512_set1_epi32(int(0xffff0000))); }
 
+// As bfloat16: elements (2i, 2i+1) = (v0[i], v1[i]).
+DCN_INLINE __m512i interleaved(__m512 v0, __m512 v1) {
+  const __m512i both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(v1, v0));  // [v0 | v1]
+  alignas(64) static constexpr uint16_t ORDER[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                     8,  24, 9,  25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  return _mm512_permutexvar_epi16(_mm512_load_si512(ORDER), both);
+}
+
 // Writes one row of a tile and, for split numbers, of the one `low` elements
 // further on.
 template <int P>
@@ -154,11 +162,7 @@ DCN_INLINE void store_pairs(Bf16* tile_row, int64_t low, __m512 v0, __m512 v1) {
     _mm512_store_si512(tile_row, pairs(high0, high1));
     _mm512_store_si512(tile_row + low, pairs(rounded(low0), rounded(low1)));
   } else {
-    const __m512i both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(v1, v0));  // [v0 | v1]
-    alignas(64) static constexpr uint16_t INTERLEAVED[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
-                                                             21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
-                                                             11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    _mm512_store_si512(tile_row, _mm512_permutexvar_epi16(_mm512_load_si512(INTERLEAVED), both));
+    _mm512_store_si512(tile_row, interleaved(v0, v1));
   }
 }
 
@@ -193,6 +197,15 @@ DCN_INLINE TwoRegisters load_channels(const float* p, ChannelMask m) {
 DCN_INLINE TwoRegisters load_channels(const Bf16* p, ChannelMask m) {
   const __m512i both = _mm512_maskz_loadu_epi16(m.bits, p);
   return {{_mm512_castsi512_ps(_mm512_slli_epi32(both, 16)), _mm512_castsi512_ps(upper(both))}};
+}
+
+DCN_INLINE void store_channels(float* p, ChannelMask m, TwoRegisters r) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>(m.bits), r.v[0]);
+  _mm512_mask_storeu_ps(p + 16, static_cast<__mmask16>(m.bits >> 16), r.v[1]);
+}
+
+DCN_INLINE void store_channels(Bf16* p, ChannelMask m, TwoRegisters r) {
+  _mm512_mask_storeu_epi16(p, m.bits, interleaved(r.v[0], r.v[1]));
 }
 
 // Which of 32 channels lane i of register j of TwoRegisters holds.

@@ -194,6 +194,13 @@ void backward_tile(const BackwardUnit& unit, const BackwardSpace<T>& space, cons
   for (int64_t t = 0; t < count; ++t) {
     const SampleRecord<T>& r = space.records[t];
     const SampleSlopes<T>& at = space.slopes[t];
+    if (t + AHEAD < count) {
+      const int64_t lines = unit.channels * sizeof(T) / LINE_BYTES;
+      for (const int32_t ahead : space.records[t + AHEAD].at) {
+        prefetch_lines<3>(map + ahead * pitch, 0, lines);
+        if constexpr (INPUT) prefetch_lines<3>(grad_map + ahead * grad_pitch, 0, lines);
+      }
+    }
     BackwardPosition<T> p = {};
     p.grad = space.column_grads + t * unit.padded;
     p.column = space.columns + t * unit.padded;

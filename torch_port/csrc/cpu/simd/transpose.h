@@ -81,14 +81,24 @@ DCN_INLINE void transpose_square(int64_t rows, int64_t columns, const double* fr
   transpose_by_element(rows, columns, from, from_pitch, to, to_pitch);
 }
 
+// Rows that are read next, and those that are written next, lie where the processor does not look for them.
 template <class T>
 static void transpose_any(int64_t rows, int64_t columns, const T* from, int64_t from_pitch, T* to, int64_t to_pitch) {
-  for (int64_t row = 0; row < rows; row += SQUARE) {
-    const int64_t height = rows - row < SQUARE ? rows - row : SQUARE;
-    for (int64_t column = 0; column < columns; column += SQUARE) {
-      const int64_t width = columns - column < SQUARE ? columns - column : SQUARE;
-      transpose_square(height, width, from + row * from_pitch + column, from_pitch, to + column * to_pitch + row,
-                       to_pitch);
+  for (int64_t column = 0; column < columns; column += SQUARE) {
+    const int64_t width = columns - column < SQUARE ? columns - column : SQUARE;
+    for (int64_t row = 0; row < rows; row += SQUARE) {
+      const int64_t height = rows - row < SQUARE ? rows - row : SQUARE;
+      const T* square = from + row * from_pitch + column;
+      for (int64_t i = 2 * SQUARE; i < 3 * SQUARE && row + i < rows; ++i) {
+        __builtin_prefetch(square + i * from_pitch);
+        __builtin_prefetch(square + i * from_pitch + width - 1);
+      }
+      T* target = to + column * to_pitch + row;
+      for (int64_t i = SQUARE; i < 2 * SQUARE && column + i < columns; ++i) {
+        __builtin_prefetch(target + i * to_pitch, 1);
+        __builtin_prefetch(target + i * to_pitch + height - 1, 1);
+      }
+      transpose_square(height, width, square, from_pitch, target, to_pitch);
     }
   }
 }
