@@ -36,3 +36,33 @@ def loss_curves(losses: Mapping[str, Sequence[float]], *, window: int = 50) -> n
     axes.legend(frameon=False, ncols=2)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def compared_points(
+    columns: Sequence[str], series: Mapping[str, Sequence[tuple[float, float] | None]], *, unit: str
+) -> np.ndarray:
+    """Points with error bars, column by column; None leaves a place empty.
+
+    Args: series: by name, (value, standard deviation) for every column. The first half of the names are drawn hollow (published),
+        the others filled; the colour is the name's last word.
+    """
+    figure, canvas = _figure(9.0, 3.6)
+    axes = figure.add_subplot()
+    kinds = list(dict.fromkeys(name.split()[-1] for name in series))
+    groups = list(dict.fromkeys(name.rsplit(" ", 1)[0] for name in series))
+    markers = dict(zip(groups, ("D", "o", "s", "^"), strict=False))
+    for place, (name, points) in enumerate(series.items()):
+        group, kind = name.rsplit(" ", 1)
+        x = np.arange(len(columns)) + 0.12 * (place - (len(series) - 1) / 2)
+        kept = [index for index, point in enumerate(points) if point is not None]
+        axes.errorbar(
+            x[kept], [points[index][0] for index in kept], [points[index][1] for index in kept], label=name,  # type: ignore[index]
+            color=f"C{kinds.index(kind)}", marker=markers[group], linestyle="none", markersize=6, capsize=3,
+            markerfacecolor="none" if group == groups[0] else None,
+        )  # fmt: skip
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_ylabel(unit)
+    axes.grid(alpha=0.25, axis="y")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

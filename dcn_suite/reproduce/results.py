@@ -1,0 +1,161 @@
+"""Measured figures as JSON, one file for each run of a row: what, where, when, with what."""
+
+import fcntl
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcn_suite.reproduce.registry import Row
+from dcn_tasks.errors import InputError
+from dcn_tasks.files import atomic_path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Figures of one run.
+
+    Args:
+        row: TABLE/ROW. framework: "torch" or "mxnet". seed: of the run. values: by column of the table.
+        date: UTC, to the second. commit: of the code, "+" where it was changed since. machine, versions: what it ran on.
+        seconds: of processor time. details: what else is worth keeping.
+    """
+
+    row: str
+    framework: str
+    seed: int
+    values: dict[str, float]
+    date: str
+    commit: str
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    seconds: float
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def result_path(root: Path, row: Row, framework: str, seed: int, column: str = "") -> Path:
+    """experiments/results/TABLE/ROW/FRAMEWORK-seedN.json, with the column where a run measures a single one."""
+    return root / row.table / row.name / "-".join(filter(None, (framework, column, f"seed{seed}.json")))
+
+
+def new_result(
+    row: Row, framework: str, seed: int, values: Mapping[str, float], seconds: float, details: dict
+) -> Result:
+    """A result of now and here. Raises: InputError for a figure that is not finite or no figure of the table."""
+    wrong = [name for name, value in values.items() if name not in row.published or not math.isfinite(value)]
+    if wrong:
+        raise InputError(f"{row.id}: expected finite figures of {', '.join(row.published)}, got {wrong[0]}")
+    date = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Result(
+        row.id, framework, seed, dict(values), date, commit(), machine(), versions(framework), round(seconds, 1), details
+    )  # fmt: skip
+
+
+def store(path: Path, result: Result) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(asdict(result), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> Result:
+    """Raises: InputError when it is none of ours."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Result(**values)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: expected a stored result, got: {error}") from error
+
+
+def results_of(root: Path, row: Row) -> list[Result]:
+    """Every stored result of a row, in the order of its files' names."""
+    return [read(path) for path in sorted((root / row.table / row.name).glob("*.json"))]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation over seeds; the deviation is None of a single one."""
+
+    mean: float
+    deviation: float | None
+    seeds: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f}" if self.deviation is None else f"{self.mean:.2f} ± {self.deviation:.2f}"
+
+
+def summary(results: list[Result]) -> dict[tuple[str, str], Spread]:
+    """By (framework, column)."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for result in results:
+        for column, value in result.values.items():
+            values.setdefault((result.framework, column), []).append(value)
+    return {
+        key: Spread(float(np.mean(each)), float(np.std(each, ddof=1)) if len(each) > 1 else None, len(each))
+        for key, each in values.items()
+    }
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Whether this process alone works on a result; a process that dies gives its claim back."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_suffix(".lock")
+    with open(lock, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def commit() -> str:
+    """The commit of the checkout, with "+" when code was changed since; outside a checkout the package's version."""
+    git = ["git", "-C", str(REPOSITORY)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "--", "*.py", "*.yaml", "*.cpp", "*.h"],
+                                 capture_output=True, text=True, check=True)  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return f"dcn-port {package_version('dcn-port')}"
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores that this process may use, memory; nothing that names one machine."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": names[0] if names else platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory),
+        "threads": int(os.environ.get("OMP_NUM_THREADS") or 0) or "not set",
+    }
+
+
+def versions(framework: str) -> dict[str, str]:
+    return {name: package_version(name) for name in ("numpy", "opencv-python-headless", framework)} | {
+        "python": platform.python_version()
+    }
+
+
+def package_version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,139 @@
+"""Running rows: every run is stored when it ends, and what is stored is not run again."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from dcn_suite.reproduce.registry import Row
+from dcn_suite.reproduce.results import claimed, new_result, result_path, store
+from dcn_tasks.errors import InputError
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to run, and where. None: all that the row names. data: folder of the data sets. work: of trainings."""
+
+    frameworks: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    columns: tuple[str, ...] | None = None
+    data: Path = Path("data")
+    results: Path = Path("results")
+    work: Path = Path("output/reproduce")
+    image_set: str | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """One piece of work with one result file. column: "" where a run gives all columns."""
+
+    row: Row
+    framework: str
+    seed: int
+    column: str = ""
+
+    def path(self, root: Path) -> Path:
+        return result_path(root, self.row, self.framework, self.seed, self.column)
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.row.id, self.column, self.framework, f"seed {self.seed}")))
+
+
+def runs_of(row: Row, choice: Choice) -> list[Run]:
+    """Raises: InputError for a framework or column that the row has not, and for a row that no command measures yet."""
+    if row.runs == "nothing yet":
+        raise InputError(f"{row.id}: nothing measures this row yet; published: {published(row)}")
+    frameworks = chosen(choice.frameworks, row.frameworks, f"{row.id}: --framework")
+    seeds = row.seeds if choice.seeds is None else choice.seeds
+    if row.runs != "classification":
+        if choice.columns is not None:
+            raise InputError(f"{row.id}: one run gives every column: leave --columns out")
+        return [Run(row, framework, seed) for seed in seeds for framework in frameworks]
+    columns = chosen(choice.columns, tuple(row.setting["columns"]), f"{row.id}: --columns")
+    return [Run(row, framework, seed, column) for framework in frameworks for seed in seeds for column in columns]
+
+
+def chosen(wanted: tuple[str, ...] | None, known: tuple[str, ...], what: str) -> tuple[str, ...]:
+    if wrong := [name for name in wanted or () if name not in known]:
+        raise InputError(f"{what}: expected of {', '.join(known)}, got {wrong[0]!r}")
+    return known if wanted is None else wanted
+
+
+def published(row: Row) -> str:
+    return ", ".join(f"{column} {value:g}" for column, value in row.published.items())
+
+
+def perform(runs: list[Run], choice: Choice, note: Note) -> Iterator[Run]:
+    """Does what is not stored yet, one after another; yields every run that it has stored."""
+    for run in runs:
+        path = run.path(choice.results)
+        with claimed(path) as mine:
+            if not mine:
+                note(f"{run}: another process is at it")
+                continue
+            if path.is_file() and not choice.again:
+                continue
+            values, seconds, details = MEASURES[run.row.runs](run, choice, note)
+            store(path, new_result(run.row, run.framework, run.seed, values, seconds, details))
+            note(f"{run}: {', '.join(f'{value:g}' for value in values.values())} in {seconds:.0f} s of processor time")
+            yield run
+
+
+def classification(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], float, dict]:
+    from dcn_suite.reproduce.classification import cell_of, run_cell
+
+    images = images_of(run.row.setting["columns"][run.column]["data"], choice.data)
+    accuracy, seconds, details = run_cell(
+        cell_of(run.row, run.column, images), images, run.framework, run.seed, str(run)
+    )
+    return {run.column: accuracy}, seconds, details
+
+
+@cache
+def images_of(data: str, folder: Path):
+    from dcn_suite.reproduce.classification import read_images
+
+    return read_images(data, folder)
+
+
+def complexity(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], float, dict]:
+    """Millions of parameters by the paper's rule; details hold every part of both networks."""
+    from dcn_suite.complexity.page import as_dict
+    from dcn_suite.complexity.rows import VARIANTS, paper_rows
+    from dcn_suite.complexity.table import CountedRow, counted
+
+    started = time.process_time()
+    (row,) = (each for each in paper_rows() if each.id == run.row.id)
+    found = CountedRow(row, (counted(row.load(0)), counted(row.load(1))))
+    values = {
+        f"million parameters, {variant}": round(found.counted(place), 3) for place, variant in enumerate(VARIANTS)
+    }
+    return values, time.process_time() - started, as_dict(found)
+
+
+def training(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], float, dict]:
+    """Trains by the row's configuration, going on where an earlier try stopped, and scores the last checkpoint."""
+    from dcn_suite.reproduce.training import train_and_score
+
+    started = time.process_time()
+    values, details = train_and_score(
+        run.row,
+        run.framework,
+        run.seed,
+        data=choice.data,
+        work=choice.work / run.row.table / run.row.name / f"{run.framework}-seed{run.seed}",
+        image_set=choice.image_set,
+        note=note,
+    )
+    return values, time.process_time() - started, details
+
+
+MEASURES: dict[str, Callable[[Run, Choice, Note], tuple[dict[str, float], float, dict]]] = {
+    "classification": classification,
+    "complexity": complexity,
+    "training": training,
+}

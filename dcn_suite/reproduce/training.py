@@ -1,0 +1,62 @@
+"""Rows of the paper that train on a public data set: both image sets are looked for first, then `dcn train` and `dcn eval` do it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dcn_suite.checkpoints import read_checkpoint
+from dcn_suite.evaluation import look_at, scores_of
+from dcn_suite.reproduce.registry import Row
+from dcn_suite.training import Settings, run_training
+from dcn_tasks.data import open_dataset
+from dcn_tasks.errors import InputError
+
+MEASURED = {  # column of the published tables -> how a score's name begins (dcn_tasks.scoring)
+    "mAP@0.5": ("mAP@0.5 ", "AP50"),
+    "mAP@0.7": ("mAP@0.7 ",),
+    "mAP": ("AP",),
+    "mAP@0.75": ("AP75",),
+    "mAP_small": ("APs",),
+    "mAP_medium": ("APm",),
+    "mAP_large": ("APl",),
+    "mIoU": ("mIoU",),
+}
+
+
+def train_and_score(
+    row: Row, framework: str, seed: int, *, data: Path, work: Path, image_set: str | None, note: Callable[[str], None]
+) -> tuple[dict[str, float], dict]:
+    """Args: data: folder of the data set. work: of the training; one that stopped goes on. image_set: scored in place of the row's.
+
+    Returns: figures by the row's columns, percent; details: every score, the image set, what the training said in the end.
+    Raises: InputError when data is missing: the sentence names the folders that are wanted and where they are published.
+    """
+    cfg = row.load()
+    folder = (
+        data if data.is_dir() else None
+    )  # None: dataset.dataset_path of the configuration, whose absence is said in full
+    open_dataset(cfg, "train", folder)
+    dataset = open_dataset(cfg, "test", folder, image_set=image_set)
+    trained = run_training(Settings(row.config, framework, output=work, data=folder, resume=True, seed=seed))
+    note(
+        f"{row.id} {framework}: trained, {trained['updates']} updates; now scored on {image_set or cfg.dataset.test_image_set}"
+    )
+    checkpoint = read_checkpoint(Path(str(trained["weights"])), cfg, config_name=row.config)
+    scores = scores_of(look_at(cfg, checkpoint, framework, dataset, range(len(dataset))), dataset, cfg)
+    details = {"scores": scores, "image_set": image_set or cfg.dataset.test_image_set, "training": trained}
+    return figures(row, scores), details
+
+
+def figures(row: Row, scores: dict[str, float]) -> dict[str, float]:
+    """Those of the scores that the table has columns for. Raises: InputError when it has none of them."""
+    found: dict[str, float] = {}
+    for column in row.published:
+        for name, value in scores.items():
+            if any(
+                name == wanted or (wanted.endswith(" ") and name.startswith(wanted))
+                for wanted in MEASURED.get(column, ())
+            ):
+                found[column] = round(value, 4)
+                break
+    if not found:
+        raise InputError(f"{row.id}: expected scores for {', '.join(row.published)}, got {', '.join(scores)}")
+    return found

@@ -1,0 +1,98 @@
+"""Stored results: what they say, how they add up, and the page that is made from them alone."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dcn_suite.reproduce.page import listing, render, status
+from dcn_suite.reproduce.registry import find_row, results_root
+from dcn_suite.reproduce.results import claimed, new_result, read, result_path, results_of, store, summary
+from dcn_tasks.errors import InputError
+
+ROW = find_row("mnist/deformable")
+PAGE = Path(__file__).resolve().parents[2] / "RESULTS.md"
+
+
+def stored(root, value, *, column="rotated", framework="torch", seed=0):
+    result = new_result(ROW, framework, seed, {column: value}, 12.3, {"pixels": "lossless"})
+    store(result_path(root, ROW, framework, seed, column), result)
+    return result
+
+
+def test_results_page_is_made_from_the_stored_results_alone():
+    """`dcn reproduce --page RESULTS.md` writes it."""
+    assert PAGE.read_text(encoding="utf-8") == render(results_root())
+
+
+def test_page_without_results_says_not_run_and_holds_no_figure_of_ours(tmp_path):
+    page = render(tmp_path)
+    assert "processor time" not in page
+    assert page.count("| not run |") >= 80
+
+
+def test_page_changes_with_a_result(tmp_path):
+    before = render(tmp_path)
+    result = stored(tmp_path, 98.765)
+    after = render(tmp_path)
+    assert "98.77 (1 of 3 seeds)" in after and "98.77" not in before
+    assert result.commit in after and result.machine["processor"] in after
+
+
+def test_result_reads_back_as_it_was_stored(tmp_path):
+    result = stored(tmp_path, 98.5)
+    assert results_of(tmp_path, ROW) == [result]
+    text = result_path(tmp_path, ROW, "torch", 0, "rotated").read_text()
+    assert set(json.loads(text)) >= {"date", "commit", "machine", "versions"}
+
+
+def test_mean_and_deviation_are_over_seeds_of_one_framework(tmp_path):
+    for seed, value in enumerate((98.0, 99.0, 100.0)):
+        stored(tmp_path, value, seed=seed)
+    stored(tmp_path, 50.0, framework="mxnet")
+    found = summary(results_of(tmp_path, ROW))
+    assert str(found["torch", "rotated"]) == "99.00 ± 1.00"
+    assert str(found["mxnet", "rotated"]) == "50.00"
+
+
+def test_row_is_measured_only_when_every_figure_is_there(tmp_path):
+    assert status(ROW, []) == "not run"
+    for framework in ROW.frameworks:
+        for seed in ROW.seeds:
+            for column in ROW.setting["columns"]:
+                assert not status(ROW, results_of(tmp_path, ROW)).startswith("measured:")
+                stored(tmp_path, 90.0, column=column, framework=framework, seed=seed)
+    assert status(ROW, results_of(tmp_path, ROW)).startswith("measured: 20")
+
+
+def test_damaged_result_is_named(tmp_path):
+    path = result_path(tmp_path, ROW, "torch", 0, "mnist")
+    path.parent.mkdir(parents=True)
+    path.write_text('{"row": "mnist/deformable"}')
+    with pytest.raises(InputError, match=r"torch-mnist-seed0\.json: expected a stored result"):
+        listing((ROW,), tmp_path)
+
+
+@pytest.mark.parametrize("values", [{"rotated": float("nan")}, {"no such column": 1.0}])
+def test_figure_that_no_table_has_or_is_not_finite_is_refused(values):
+    with pytest.raises(InputError, match="expected finite figures of mnist, rotated"):
+        new_result(ROW, "torch", 0, values, 1.0, {})
+
+
+def test_two_processes_do_not_work_on_one_result(tmp_path):
+    path = tmp_path / "row" / "torch-seed0.json"
+    with claimed(path) as first, claimed(path) as second:
+        assert (first, second) == (True, False)
+    with claimed(path) as later:
+        assert later
+    assert list(path.parent.iterdir()) == []
+
+
+def test_stored_results_are_whole_and_of_known_rows():
+    files = sorted(results_root().rglob("*.json"))
+    for path in files:
+        result = read(path)
+        assert path.parent == results_root() / result.row
+        assert replace(result, values={}).row == find_row(result.row).id
+        assert result.values.keys() <= find_row(result.row).published.keys(), path
