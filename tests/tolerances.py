@@ -102,6 +102,7 @@ RECORDED_FLOAT32 = 1e-5
 RECORDED_RNN_TANH = 1e-4
 # Losses over a hundred updates, relative, decisions replayed: float32 rounding of every forward pass, fed back through the weights.
 HUNDRED_STEPS_LOSS = 1e-3
+
 # Losses and arrays of the small classifier in two frameworks after three updates, as a share of the loss and of the largest
 # step: float32 sums of a few thousand terms, grown by three steps of momentum.
 FIRST_UPDATES = 1e-4

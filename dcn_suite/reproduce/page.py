@@ -102,6 +102,8 @@ def provenance(table: Table, results: dict[str, list[Result]]) -> list[str]:
             f"CIFAR-10 was read from a {', '.join(pixels)}: its accuracies stand beside the published ones, which are of lossless "
             "pixels, for orientation only."
         )
+    for scored in sorted({result.details["image_set"] for result in stored if "image_set" in result.details}):
+        lines.append(f"Scored on {scored}.")
     return lines
 
 

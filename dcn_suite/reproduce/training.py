@@ -1,5 +1,6 @@
 """Rows of the paper that train on a public data set: both image sets are looked for first, then `dcn train` and `dcn eval` do it."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,19 +32,31 @@ def train_and_score(
     Raises: InputError when data is missing: the sentence names the folders that are wanted and where they are published.
     """
     cfg = row.load()
-    folder = (
-        data if data.is_dir() else None
-    )  # None: dataset.dataset_path of the configuration, whose absence is said in full
+    scored = image_set or cfg.dataset.test_image_set
+    if scored.startswith("test-dev"):
+        raise InputError(
+            f"{row.id}: {scored} has no public ground truth: use `dcn train {row.config}`, and send what "
+            "`dcn eval --results FILE` writes to COCO's evaluation server, or score on images it was not trained on (--image-set)"
+        )
+    folder = data if data.is_dir() else None  # None: the configuration's dataset.dataset_path
     open_dataset(cfg, "train", folder)
     dataset = open_dataset(cfg, "test", folder, image_set=image_set)
     trained = run_training(Settings(row.config, framework, output=work, data=folder, resume=True, seed=seed))
-    note(
-        f"{row.id} {framework}: trained, {trained['updates']} updates; now scored on {image_set or cfg.dataset.test_image_set}"
-    )
+    note(f"{row.id} {framework}: trained, {trained['updates']} updates; now scored on {scored}")
     checkpoint = read_checkpoint(Path(str(trained["weights"])), cfg, config_name=row.config)
     scores = scores_of(look_at(cfg, checkpoint, framework, dataset, range(len(dataset))), dataset, cfg)
-    details = {"scores": scores, "image_set": image_set or cfg.dataset.test_image_set, "training": trained}
+    details = {
+        "scores": finite(scores),
+        "image_set": scored,
+        "updates": trained["updates"],
+        "losses": trained["metrics"],
+    }
     return figures(row, scores), details
+
+
+def finite(scores: dict[str, float]) -> dict[str, float]:
+    """Without the classes that the images show nothing of."""
+    return {name: value for name, value in scores.items() if math.isfinite(value)}
 
 
 def figures(row: Row, scores: dict[str, float]) -> dict[str, float]:

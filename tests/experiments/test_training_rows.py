@@ -1,0 +1,51 @@
+"""A row that trains: from data to a stored figure, on generated scenes."""
+
+import json
+
+import pytest
+
+from dcn_suite.reproduce.registry import Row
+from dcn_suite.reproduce.results import results_of
+from dcn_suite.reproduce.runs import Choice, perform, runs_of
+from dcn_suite.reproduce.training import figures
+from dcn_tasks.config import dump, load_config
+from dcn_tasks.errors import InputError
+
+
+@pytest.fixture
+def row(tmp_path):
+    cfg = load_config(
+        "demo/narrow_rfcn_dcn", SCALES=[64, 96], dataset__SCENES=[4, 2], TRAIN__end_epoch=1, TRAIN__FLIP=False
+    )
+    path = tmp_path / "tiny.yaml"
+    path.write_text(dump(cfg), encoding="utf-8")
+    published = {"mAP@0.5": 50.0, "mAP@0.7": 40.0, "seconds_per_image": 0.1}
+    return Row(
+        "readme-voc", "tiny", "a tiny one", "nowhere", published, config=str(path), frameworks=("torch",), images=4
+    )
+
+
+def test_training_row_is_trained_scored_and_stored(row, tmp_path):
+    choice = Choice(results=tmp_path / "results", work=tmp_path / "work", data=tmp_path / "no such folder")
+    (done,) = perform(runs_of(row, choice), choice, lambda sentence: None)
+    (result,) = results_of(choice.results, row)
+    assert set(result.values) == {"mAP@0.5", "mAP@0.7"} and result.framework == "torch"
+    assert result.details["updates"] == 4 and result.details["image_set"] == "held_out"
+    assert str(tmp_path) not in done.path(choice.results).read_text()
+    assert json.loads(done.path(choice.results).read_text())["row"] == "readme-voc/tiny"
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ({"mAP@0.5 (11 points)": 61.0, "mAP@0.7 (11 points)": 30.0, "AP@0.5 cat": 61.0}, {"mAP@0.5": 61.0, "mAP@0.7": 30.0}),
+        ({"AP": 30.1, "AP50": 50.2, "AR1": 1.0}, {"mAP@0.5": 50.2}),
+    ],
+)  # fmt: skip
+def test_scores_go_to_the_columns_of_the_table(row, scores, expected):
+    assert figures(row, scores) == expected
+
+
+def test_scores_that_no_column_wants_are_refused(row):
+    with pytest.raises(InputError, match=r"expected scores for mAP@0\.5, mAP@0\.7, seconds_per_image, got mIoU"):
+        figures(row, {"mIoU": 70.0})
