@@ -56,8 +56,10 @@ def evaluate(
     """
     if len(found) != len(truth):
         raise ValueError(f"evaluate: expected one list per image, got {len(found)} detections, {len(truth)} truths")
-    rules = {"iou": iou, "use_07_metric": use_07_metric, "inclusive": inclusive}
-    ap = {index: class_ap(found, truth, index, **rules) for index in classes}
+    ap = {
+        index: class_ap(found, truth, index, iou=iou, use_07_metric=use_07_metric, inclusive=inclusive)
+        for index in classes
+    }
     present = [value for value in ap.values() if not np.isnan(value)]
     return Score(ap, float(np.mean(present)) if present else float("nan"))
 

@@ -18,8 +18,10 @@ class Dataset(Protocol):
     """
 
     name: str
-    class_names: Sequence[str]
     notes: list[str]
+
+    @property
+    def class_names(self) -> Sequence[str]: ...
 
     def __len__(self) -> int: ...
 
@@ -76,8 +78,8 @@ class SceneDataset:
         if not 0 <= index < self.count:
             raise IndexError(index)
         scene = self.source[index]
-        size = scene.image.shape[:2]
-        return Sample(f"scene {index}", scene.image, *size, scene.boxes, scene.classes, labels=scene.labels)
+        height, width = scene.image.shape[:2]
+        return Sample(f"scene {index}", scene.image, height, width, scene.boxes, scene.classes, labels=scene.labels)
 
     def to_train_on(self, *, segmentation: bool) -> tuple[np.ndarray, np.ndarray]:
         return np.arange(self.count), np.full(self.count, self.source.width >= self.source.height)

@@ -41,7 +41,7 @@ def test_original_cuts_fractions_off_and_modern_keeps_them(tmp_path):
 
 def test_a_corner_at_0_wraps_in_the_originals_16_bits_and_is_clipped_in_modern(tmp_path):
     objects = [("cat", (0, 2, 10, 20), 0)]
-    with pytest.raises(InputError, match=r"000001\.xml.*65535.*MODE: modern"):
+    with pytest.raises(InputError, match=r"000001\.xml.*hold as \[65535\.0.*MODE: modern"):
         one_image(tmp_path / "a", objects)
     assert one_image(tmp_path / "b", objects, MODERN).boxes.tolist() == [[0, 1, 9, 19]]
 
