@@ -147,16 +147,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--longest", type=float, default=4.0, help="seconds of updates within which kills fall")
+    parser.add_argument("--framework", choices=tuple(LAST), help="this one only; the other's results in FILE stay")
     parser.add_argument("--json", type=Path, required=True)
     args = parser.parse_args()
-    results = []
+    results = json.loads(args.json.read_text(encoding="utf-8")) if args.json.is_file() and args.framework else {}
     with TemporaryDirectory() as folder:
-        for framework in LAST:
-            results.append(asdict(torment(framework, args.kills, Path(folder), seed=args.seed)))
-            print(results[-1])
-    facts = {"machine": f"{os.cpu_count()} cores, one thread", "date": time.strftime("%Y-%m-%d"), "seed": args.seed}
-    args.json.write_text(json.dumps({**facts, "runs": results}, indent=1) + "\n", encoding="utf-8")
-    sys.exit(not all(result["same"] for result in results))
+        for framework in [args.framework] if args.framework else LAST:
+            done = asdict(torment(framework, args.kills, Path(folder), seed=args.seed, longest=args.longest))
+            facts = {
+                "machine": f"{os.cpu_count()} cores, one thread",
+                "date": time.strftime("%Y-%m-%d"),
+                "seed": args.seed,
+            }
+            results[framework] = {**done, **facts}
+            print(framework, results[framework])
+            args.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    sys.exit(not all(result["same"] for result in results.values()))
 
 
 if __name__ == "__main__":
