@@ -11,37 +11,6 @@ from mxnet_ref.notices import without_binding_notices
 Key = tuple[str, int, int]  # name of the node, which of the nodes of that name, output
 
 
-def in_precision(text: str, dtype: str) -> str:
-    """The same graph with its own float32 constants and casts in `dtype`."""
-    if dtype == "float32":
-        return text
-    content = json.loads(text)
-    for node in content["nodes"]:
-        if node["op"] == "null":
-            continue
-        attrs = attributes(node)
-        if attrs.get("dtype") == "float32" or node["op"] in MAKES_FLOAT32:
-            attrs["dtype"] = attrs.get("dtype", "float32").replace("float32", dtype)
-        node["attrs"] = attrs
-    return json.dumps(content)
-
-
-MAKES_FLOAT32 = (
-    "_arange",
-    "_zeros",
-    "_ones",
-    "_full",
-    "topk",
-    "argsort",
-    "one_hot",
-)  # unless an attribute says otherwise
-
-
-def attributes(node: dict) -> dict[str, str]:
-    """A node's attributes, taken out of it, under whichever key its age has them."""
-    return {name: value for key in ("param", "attr", "attrs") for name, value in (node.pop(key, None) or {}).items()}
-
-
 def truly_float64(text: str, ranks: Mapping[str, int]) -> str:
     """The graph with operators that MXNet computes in float32 (or not at all) in float64 written with others that it can.
 
@@ -122,11 +91,11 @@ def every_output(
 
     Args:
         arg, aux, inputs: arrays by name. Arguments without an array (labels) are zeros of the inferred shape.
-        dtype: floating-point arrays are cast to it.
+        dtype: floating-point arrays are cast to it; for float64 give a graph without float32 constants of its own.
     Returns: (name, occurrence of that name, output) -> array.
     """
     values = {**arg, **inputs}
-    symbol = mx.sym.load_json(in_precision(text, dtype))
+    symbol = mx.sym.load_json(text)
     if dtype == "float64":
         symbol = mx.sym.load_json(truly_float64(symbol.tojson(), ranks_of(symbol, values)))
     internals = symbol.get_internals()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from dcn_suite.cli.convert_graph import GRAPH, convert_graph, graph_to_mxnet
 from dcn_suite.cli.output import note, print_json, print_table, staged_folder
 from dcn_tasks.config import Config, dump, load_config, to_plain
 from dcn_tasks.errors import InputError
@@ -29,14 +30,16 @@ WEIGHTS, CONFIG, PARITY = "model.safetensors", "config.yaml", "parity.json"
 PACKAGES = ("dcn-port", "torch", "numpy", "safetensors")
 EXAMPLES = """examples:
   dcn convert rfcn_dcn_voc-0007.params --config rfcn/resnet_v1_101_voc0712_rfcn_dcn_end2end_ohem -o converted --verify
-  dcn convert converted --to mxnet -o back/rfcn_dcn_voc"""
+  dcn convert converted --to mxnet -o back/rfcn_dcn_voc
+  dcn convert resnet-0000.params --symbol resnet-symbol.json -o converted --emit-python --verify --input data=1,3,224,224"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "convert",
         help="MXNet .params to PyTorch .safetensors, and back",
-        description="Converts a checkpoint of the R-FCN family. Every array of the file and of the network is "
+        description="Converts a checkpoint of the R-FCN family (--config) or of any MXNet graph (--symbol). "
+        "Every array of the file and of the network is "
         "accounted for, and every file is read back and compared bit for bit. MXNet is needed only for --verify and "
         "for the graph of --to mxnet.",
         epilog=EXAMPLES,
@@ -48,6 +51,23 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--config", help="YAML path, or a name under configs/ without suffix")
     parser.add_argument("--to", choices=("torch", "mxnet"), default="torch", help="which way (default: torch)")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR|PREFIX", help="where to write")
+    parser.add_argument(
+        "--symbol", type=Path, metavar="FILE", help="symbol.json: converts any MXNet graph, without --config"
+    )
+    parser.add_argument("--emit-python", action="store_true", help="with --symbol: also write the network as model.py")
+    parser.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME=SHAPE",
+        help="with --symbol --verify: e.g. data=1,3,224,224",
+    )
+    parser.add_argument(
+        "--recording",
+        type=Path,
+        metavar="FILE.npz",
+        help="with --symbol --verify: recorded in:NAME and out0, out1, ... arrays",
+    )
     parser.add_argument("--verify", action="store_true", help="run both frameworks and compare layer by layer")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
@@ -57,15 +77,27 @@ def run(args: argparse.Namespace) -> int:
     if args.to == "mxnet":
         if args.verify:
             raise InputError("--verify goes with a conversion to PyTorch; leave it out with --to mxnet")
-        result = convert_to_mxnet(args.source, args.config, args.out)
+        any_graph = (args.source / GRAPH).is_file()
+        result = (
+            graph_to_mxnet(args.source, args.out) if any_graph else convert_to_mxnet(args.source, args.config, args.out)
+        )
         holds = True
     else:
-        if args.config is None:
+        if args.config is None and args.symbol is None:
             fitting = (
                 " or ".join(configs_that_fit(load_params(args.source))) or "none of this package; give a YAML path"
             )
             raise InputError(f"--config is needed to convert {args.source}; it fits: {fitting}")
-        result = convert_to_torch(args.source, args.config, args.out, args.verify)
+        if args.symbol is not None:
+            options = {
+                "verify": args.verify,
+                "emit": args.emit_python,
+                "shapes": args.input,
+                "recording": args.recording,
+            }
+            result = convert_graph(args.source, args.symbol, args.out, **options)
+        else:
+            result = convert_to_torch(args.source, args.config, args.out, args.verify)
         verdict = result["parity"]["verdict"]
         holds = not args.verify or verdict == "holds"  # who asks for a proof and gets none must not read 0
         if args.verify and verdict == "not verified":

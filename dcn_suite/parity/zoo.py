@@ -12,6 +12,7 @@ from weights_convert import Params
 from weights_convert.graph import Graph, parse_symbol
 from weights_convert.translate import convert
 from weights_convert.translate.module import input_names
+from weights_convert.translate.precision import in_float64
 from weights_convert.translate.registry import REGISTRY
 
 FEW = 16  # values of a channel in a batch, below which their variance says little
@@ -70,7 +71,7 @@ def check(name: str, seed: int = 0) -> dict:
     try:
         aux = calibrated(graph, arg, aux, inputs)
         module = convert(graph, Params(dict(arg), dict(aux)), inputs=inputs)
-        module64 = convert(precise(model.text, name), Params(dict(arg), dict(aux)), inputs=inputs)
+        module64 = convert(parse_symbol(in_float64(model.text), name), Params(dict(arg), dict(aux)), inputs=inputs)
     except Exception as error:
         return row | {"verdict": "not converted", "why": first_line(error)}
     try:
@@ -78,12 +79,6 @@ def check(name: str, seed: int = 0) -> dict:
     except Exception as error:
         return row | {"verdict": "not run", "why": first_line(error)}
     return row | summary(table) | ({"note": note} if note else {})
-
-
-def precise(text: str, name: str) -> Graph:
-    from mxnet_ref.any_graph import in_precision
-
-    return parse_symbol(in_precision(text, "float64"), name)
 
 
 def summary(table: Table) -> dict:

@@ -9,6 +9,7 @@ from tests.tolerances import RECORDED_FLOAT32, RECORDED_RNN_TANH
 from weights_convert import Params, convert, parse_symbol
 from weights_convert.arrays import Sparse
 from weights_convert.translate import input_names
+from weights_convert.translate.precision import in_float64
 
 RANDOM = {"sagemaker_ntm": (1,)}  # three of its four outputs are drawn at random; these are not
 
@@ -63,13 +64,12 @@ WITHOUT_FLOAT64 = (
 )
 def test_every_layer_holds_against_mxnet(checkpoints_folder, name):
     from dcn_suite.parity.any_graph import live
-    from mxnet_ref.any_graph import in_precision
 
     given = checkpoint(checkpoints_folder / name)
     arg, aux = ({key: dense(value) for key, value in group.items()} for group in (given.params.arg, given.params.aux))
     text = given.symbol.read_text()
     module = convert(given.symbol, Params(dict(arg), dict(aux)), inputs=given.inputs)
-    module64 = convert(parse_symbol(in_precision(text, "float64")), Params(dict(arg), dict(aux)), inputs=given.inputs)
+    module64 = convert(parse_symbol(in_float64(text)), Params(dict(arg), dict(aux)), inputs=given.inputs)
     table, _ = live(module, text, arg, aux, given.inputs, module64=module64)
     assert table.holds, "\n".join(
         f"{row.operator} {row.what}: {row.claim} {row.got} > {row.tolerance} {row.note}" for row in table.red

@@ -1,0 +1,200 @@
+"""What a converted module is: trains, exports, compiles, becomes source, goes back; and what it refuses."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from dcn_tasks.errors import InputError
+from tests.convert_any.cases import CASES
+from tests.convert_any.small_graph import small_graph, small_params, small_text
+from tests.convert_any.test_operators import UNTRIED
+from tests.convert_any.write_page import PAGE
+from weights_convert import Params, convert, parse_symbol, save_params, save_weights
+from weights_convert.translate import REGISTRY, mxnet_names, operator
+from weights_convert.translate.back import to_symbol
+from weights_convert.translate.operators_page import render
+from weights_convert.translate.source import to_source
+
+
+@pytest.fixture
+def module():
+    return convert(small_graph(), small_params())
+
+
+@pytest.fixture
+def data():
+    return torch.from_numpy(np.random.default_rng(1).standard_normal((3, 4, 6, 5), dtype=np.float32))
+
+
+def test_parameters_and_buffers_keep_mxnets_names(module):
+    params = small_params()
+    assert dict(module.named_parameters()).keys() == params.arg.keys()
+    assert dict(module.named_buffers()).keys() == params.aux.keys()
+
+
+def test_training_moves_the_statistics_with_mxnets_momentum_and_biased_variance(module, data):
+    module.double().train()
+    seen = {}
+    hook = torch.fx.Interpreter(module)
+    before = module.get_buffer("stage1_unit1_bn_moving_var").clone()
+    maps = torch.nn.functional.conv2d(data.double() * 0.5, module.get_parameter("stage1_unit1_conv_weight"), padding=1)
+    seen["variance"] = maps.var((0, 2, 3), correction=0)
+    hook.run(data.double(), None)
+    kept = float(np.float32(0.9))
+    torch.testing.assert_close(
+        module.get_buffer("stage1_unit1_bn_moving_var"), kept * before + (1 - kept) * seen["variance"]
+    )
+
+
+def test_evaluation_leaves_the_statistics_alone(module, data):
+    before = {name: each.clone() for name, each in module.named_buffers()}
+    module(data=data)
+    assert all(torch.equal(each, before[name]) for name, each in module.named_buffers())
+
+
+def test_loss_head_puts_its_own_gradient_whatever_comes_from_above(module, data):
+    module.train()
+    label = torch.tensor([0.0, 3.0, 1.0])
+    gradients = []
+    for scale in (1.0, 50.0):
+        module.zero_grad()
+        probability, _ = module(data=data, softmax_label=label)
+        (probability * scale).sum().backward()
+        gradients.append(module.get_parameter("fc_bias").grad.clone())
+    torch.testing.assert_close(gradients[0], gradients[1])
+    assert gradients[0].abs().max() > 0
+
+
+@pytest.mark.mxnet
+def test_gradients_of_a_training_step_are_mxnets(module, data):
+    import mxnet as mx
+
+    params, label = small_params(), np.array([0, 3, 1], np.float32)
+    symbol = mx.sym.load_json(small_text())
+    given = {**params.arg, "data": data.numpy(), "softmax_label": label}
+    args = {name: mx.nd.array(given[name]) for name in symbol.list_arguments()}
+    slots = {name: mx.nd.zeros_like(args[name]) for name in params.arg}
+    states = {name: mx.nd.array(value) for name, value in params.aux.items()}
+    executor = symbol.bind(mx.cpu(), args, args_grad=slots, grad_req={n: "write" if n in slots else "null" for n in args},
+                           aux_states=states)  # fmt: skip
+    outputs = executor.forward(is_train=True)
+    executor.backward([mx.nd.ones_like(outputs[0]), mx.nd.zeros_like(outputs[1])])
+    module.train()
+    probability, _ = module(data=data, softmax_label=torch.from_numpy(label))
+    probability.sum().backward()
+    for name, theirs in slots.items():
+        ours = module.get_parameter(name).grad
+        np.testing.assert_allclose(
+            ours, theirs.asnumpy(), rtol=1e-4, atol=1e-5 * np.abs(theirs.asnumpy()).max(), err_msg=name
+        )
+    for name, theirs in states.items():
+        np.testing.assert_allclose(module.get_buffer(name), theirs.asnumpy(), rtol=1e-5, err_msg=name)
+
+
+def test_module_exports_and_compiles(module, data):
+    expected = module(data=data)
+    exported = torch.export.export(module, (), {"data": data}).module()
+    compiled = torch.compile(module, backend="eager", fullgraph=True)
+    for found in (exported(data=data), compiled(data=data)):
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_source_alone_gives_the_same_numbers(module, data, tmp_path):
+    text = to_source(module, 'a "title"')
+    assert "weights_convert" not in text and "\nimport torch\n" in text
+    (tmp_path / "model.py").write_text(text)
+    state = module.state_dict()
+    save_weights(tmp_path / "model.safetensors", {name: state[path] for name, path in mxnet_names(module).items()}, {})
+    spec = importlib.util.spec_from_file_location("emitted_model", tmp_path / "model.py")
+    emitted = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(emitted)
+    found = emitted.Model().load(tmp_path / "model.safetensors")(data)
+    assert all(torch.equal(one, other) for one, other in zip(found, module(data=data), strict=True))
+
+
+def test_like_blocks_share_a_class(module):
+    text = to_source(module)
+    assert "self.unit1 = Unit()" in text and "self.unit2 = Unit()" in text
+
+
+def test_way_back_gives_the_same_module(module, data):
+    text, params = to_symbol(module)
+    again = convert(parse_symbol(text), params)
+    assert all(torch.equal(one, other) for one, other in zip(again(data=data), module(data=data), strict=True))
+
+
+@pytest.mark.mxnet
+def test_mxnet_loads_what_comes_back_and_agrees(module, data, tmp_path):
+    import mxnet as mx
+
+    with torch.no_grad():
+        module.get_parameter("fc_bias").add_(1.0)  # as after training
+    text, params = to_symbol(module)
+    (tmp_path / "net-symbol.json").write_text(text)
+    save_params(tmp_path / "net-0000.params", params)
+    symbol, arg, aux = mx.model.load_checkpoint(str(tmp_path / "net"), 0)
+    arg |= {"data": mx.nd.array(data.numpy()), "softmax_label": mx.nd.zeros((3,))}
+    outputs = symbol.bind(mx.cpu(), arg, aux_states=aux).forward()
+    with torch.no_grad():
+        ours = module(data=data)
+    for mine, theirs in zip(ours, outputs, strict=True):
+        np.testing.assert_allclose(mine, theirs.asnumpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_incomplete_parameter_file_names_the_array():
+    params = small_params()
+    del params.arg["stage1_unit2_conv_weight"]
+    with pytest.raises(InputError, match=r"stage1_unit2_conv_weight.*weight"):
+        convert(small_graph(), params)
+
+
+def one_node(op: str, **attrs: str):
+    nodes = [
+        {"op": "null", "name": "data", "inputs": []},
+        {"op": op, "name": "it", "attrs": attrs, "inputs": [[0, 0, 0]]},
+    ]
+    return parse_symbol(json.dumps({"nodes": nodes, "arg_nodes": [0], "heads": [[1, 0, 0]]}))
+
+
+def test_operator_registered_from_outside_is_used():
+    with pytest.raises(InputError, match=r"Custom:doubled.*register a translation"):
+        convert(one_node("Custom", op_type="doubled", times="3"), Params())
+
+    @operator("Custom:doubled")
+    def doubled(data: torch.Tensor, *, times: int = 2) -> torch.Tensor:
+        """times * data."""
+        return data * times
+
+    try:
+        assert convert(one_node("Custom", op_type="doubled", times="3"), Params())(data=torch.ones(2)).tolist() == [
+            3,
+            3,
+        ]
+    finally:
+        del REGISTRY["Custom:doubled"]
+
+
+@pytest.mark.parametrize(
+    ("attrs", "words"),
+    [({"act_type": "relu", "colour": "red"}, "no attribute 'colour'"), ({}, "needs act_type")],
+)
+def test_attribute_that_cannot_be_right_is_named(attrs, words):
+    with pytest.raises(InputError, match=f"'it'.*{words}"):
+        convert(one_node("Activation", **attrs), Params())
+
+
+def test_name_cannot_reach_the_generated_source():
+    nodes = [{"op": "null", "name": "data", "inputs": []}, {"op": "null", "name": 'x"); raise SystemExit  #', "inputs": []},
+             {"op": "elemwise_add", "name": 'y"\n', "inputs": [[0, 0, 0], [1, 0, 0]]}]  # fmt: skip
+    graph = parse_symbol(json.dumps({"nodes": nodes, "arg_nodes": [0, 1], "heads": [[2, 0, 0]]}))
+    module = convert(graph, Params({'x"); raise SystemExit  #': np.ones(2, np.float32)}))
+    assert module(data=torch.ones(2)).tolist() == [2, 2]
+    compile(to_source(module), "model.py", "exec")
+
+
+def test_page_of_operators_is_the_registry():
+    assert PAGE.read_text(encoding="utf-8") == render(CASES, UNTRIED), "run python -m tests.convert_any.write_page"
