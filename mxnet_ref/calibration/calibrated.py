@@ -7,6 +7,7 @@ import numpy as np
 from dcn_tasks.config import Config, load_config
 from dcn_tasks.images import to_network_input
 from mxnet_ref.calibration.backbone import calibrate_backbone, randomise
+from mxnet_ref.calibration.detections import settle_detections
 from mxnet_ref.calibration.graph import graph_of
 from mxnet_ref.calibration.heads import HEADS, calibrate_two_stages
 from mxnet_ref.calibration.proposals import check_proposals
@@ -24,8 +25,8 @@ def calibrated_init(
     """Random parameters with sane statistics on a photograph.
 
     Normalisations get the statistics of their own input, class logits std 2, offsets std 1.5 feature pixels. Residual
-    branches stay small beside their shortcuts and RoI sides away from half pixels, where pooling rounds: so that a rounding
-    stays one, and two implementations that each decide alone find the same boxes.
+    branches stay small beside their shortcuts, RoI sides away from half pixels, where pooling rounds, and overlaps from the
+    threshold of suppression: so that a rounding stays one, and two implementations that each decide alone find the same boxes.
 
     Args:
         image: RGB uint8 [H, W, 3].
@@ -46,6 +47,7 @@ def calibrated_init(
     HEADS.get(family, calibrate_two_stages)(graph)
     if family == "deeplab":
         return arg, aux
+    settle_detections(graph)
     full = cfg.network.BASE_WIDTH >= FULL_WIDTH
     min_classes = min(5, cfg.dataset.NUM_CLASSES - 1) if full else 2
     check_detections(
