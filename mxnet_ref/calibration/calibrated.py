@@ -10,7 +10,6 @@ from mxnet_ref.calibration.backbone import calibrate_backbone, randomise
 from mxnet_ref.calibration.detections import settle_detections
 from mxnet_ref.calibration.graph import graph_of
 from mxnet_ref.calibration.heads import HEADS, calibrate_two_stages
-from mxnet_ref.calibration.proposals import check_proposals
 from mxnet_ref.checkpoint import detection_weights, with_test_copies
 from mxnet_ref.detect import Detector
 from mxnet_ref.executor import Arrays
@@ -33,8 +32,7 @@ def calibrated_init(
         min_detections: above 0.05, over 5 classes (or all, where there are fewer); None: 50, and 5 for networks narrower
             than the original's, where also 2 classes do.
     Returns: (arg, aux), float32; box weights normalised, as training leaves them.
-    Raises: RuntimeError when the network detects less, or when two of its proposals have the same score; for DeepLab when
-        hardly a class wins.
+    Raises: RuntimeError when the network detects less; for DeepLab when hardly a class wins.
     """
     cfg = load_config(config)
     arg, aux = init_params(cfg, seed=seed, pretrained=False)
@@ -53,8 +51,6 @@ def calibrated_init(
     check_detections(
         cfg, arg, aux, image, (50 if full else 5) if min_detections is None else min_detections, min_classes
     )
-    if family not in HEADS:
-        check_proposals(graph)
     return arg, aux
 
 
