@@ -14,7 +14,7 @@ from mxnet_ref.heads.layout import layout_of
 from mxnet_ref.operators import set_draws
 from mxnet_ref.second_stage import second_stage
 
-FACTORS = 1 + np.array([0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6, 7, -7, 8, -8]) / 512  # of the RPN's box regression
+FACTORS = 1 + np.array([0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6, 7, -7, 8, -8]) / 32  # of the RPN's box regression
 DRAWS = 2
 NOISE = (
     5e-7  # standard deviation, of a map's largest value: what float32 leaves of ResNet-101 at 600 x 1000, rounded up
@@ -24,7 +24,7 @@ SAME_PX, SAME_SCORE = 0.05, 1e-3
 
 
 def settle_detections(graph: Graph) -> None:
-    """Scales the RPN's box regression by up to 2 %, in place, to where rounding changes the fewest detections; none as a rule.
+    """Scales the RPN's box regression by up to a quarter, in place, to where rounding changes the fewest detections; none as a rule.
 
     Suppression compares hundreds of thousands of overlaps with one threshold, the best boxes end at one score, pooling rounds
     RoIs to pixels or cells, and of a RoI 29 or 57 cells wide ROIPooling's last bin is another in float32 than in float64
