@@ -9,10 +9,11 @@ from dcn_suite.parity.decisions import decisions_of, taken_pixels
 from dcn_suite.parity.detections import detection_rows, detections_of, fairness_rows, is_well_posed, posed_rows
 from dcn_suite.parity.isolated import as_shape
 from dcn_suite.parity.judge import difference, largest
-from dcn_suite.parity.kinks import DEFORMABLE_CONVOLUTIONS, conv_positions
+from dcn_suite.parity.kinks import DEFORMABLE_CONVOLUTIONS, conv_positions, rois_of_other_cells
 from dcn_suite.parity.matching import match_boxes
 from dcn_suite.parity.port import Port
-from dcn_suite.parity.reference import Reference
+from dcn_suite.parity.pyramid_pool import pyramid_rois_of_other_cells
+from dcn_suite.parity.reference import DTYPES, Reference
 from dcn_suite.parity.rows import Row, reported_row
 from dcn_suite.parity.segments import Segment
 from dcn_tasks.config import Config
@@ -150,13 +151,27 @@ class FreeRun:
     def mxnet_found(self, dtype: str) -> Detections:
         return self.found_by(lambda place: self.theirs(self.key_of(place), dtype))
 
+    def posed(self, dtype: str) -> tuple[Detections, int]:
+        """MXNet's detections without the RoIs that have other cells in float32 than in float64, and how many these are."""
+        rois, scores, deltas = (self.theirs(self.key_of(place), dtype) for place in self.outputs)
+        apart = self.rois_apart(rois)
+        scores = np.where(apart[:, None], 0, scores.reshape(len(rois), -1))
+        return self.found_by(dict(zip(self.outputs, (rois, scores, deltas), strict=True)).__getitem__), int(apart.sum())
+
+    def rois_apart(self, rois: np.ndarray) -> np.ndarray:
+        for segment in self.by_module.values():
+            if segment.op == "ROIPooling":
+                return rois_of_other_cells(segment, rois)
+            if segment.kind == "fpn_roi_pooling":
+                return pyramid_rois_of_other_cells(segment, rois)
+        return np.zeros(len(rois), bool)
+
     def detection_rows(self) -> Iterator[Row]:
         self.found = {"MXNet": self.mxnet_found("float32"), "PyTorch": self.found_by(self.kept.__getitem__)}
-        mxnet64 = self.mxnet_found("float64")
-        yield from detection_rows(
-            "detections", *self.found.values(), judged=is_well_posed(self.found["MXNet"], mxnet64)
-        )
-        yield from posed_rows(self.found["MXNet"], mxnet64, calibrated=self.reference.about.get("calibrated", True))
+        (single, apart), (double, _) = (self.posed(dtype) for dtype in DTYPES)
+        yield from detection_rows("detections", *self.found.values(), judged=is_well_posed(single, double))
+        calibrated = self.reference.about.get("calibrated", True)
+        yield from posed_rows(single, double, calibrated=calibrated, apart=apart)
         full = self.cfg.network.BASE_WIDTH >= FULL_WIDTH
         yield from fairness_rows(self.found["MXNet"], self.proposal_scores(), full=full)
 

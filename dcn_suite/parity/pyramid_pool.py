@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dcn_suite.parity.kinks import Masks, max_pool_masks, numbers, pool_positions
+from dcn_suite.parity.kinks import Masks, max_pool_masks, numbers, pool_positions, rois_of_other_cells
 from dcn_suite.parity.segments import Segment
 from dcn_tasks.pyramid import levels_of
 
@@ -69,6 +69,16 @@ def pyramid_masks(
             apart[rows] = own.pop("output", False)
             masks |= own
     return masks | ({"output": apart} if apart.any() else {})
+
+
+def pyramid_rois_of_other_cells(segment: Segment, rois: np.ndarray) -> np.ndarray:
+    """As kinks.rois_of_other_cells, every RoI on its own level; none where pooling is deformable."""
+    pool = PyramidPool.of(segment)
+    found = np.zeros(len(rois), bool)
+    if not pool.deformable:
+        for index, rows in pool.rows(rois).items():
+            found[rows] = rois_of_other_cells(pool.at_level(segment, index), rois[rows])
+    return found
 
 
 def moved_samples(

@@ -1,15 +1,15 @@
-"""Parity of R-FCN and Faster R-CNN on Aligned-Inception-ResNet: whole, step by step, and with mistakes that porters make."""
+"""Parity of R-FCN and Faster R-CNN on Aligned-Inception-ResNet: whole, and with mistakes that porters make."""
 
 import pytest
 
 from dcn_suite.parity.run import Settings, run_parity
-from dcn_suite.parity.trajectory import run_trajectory
 
 pytestmark = pytest.mark.mxnet
 SIZE = (80, 96)
 CONFIGS = {
     "plain": "demo/narrow_aligned_rfcn",
     "deformable": "demo/narrow_aligned_rfcn_dcn",
+    "plain Faster R-CNN": "demo/narrow_aligned_rcnn",
     "deformable Faster R-CNN": "demo/narrow_aligned_rcnn_dcn",
 }
 
@@ -21,13 +21,7 @@ def test_narrow_networks_hold_forward_and_backward(kind):
     assert {"isolated", "chained", "detections"} <= {row.check for row in result.table.judged}
     nodes = {row.node for row in result.table.judged if row.check == "isolated"}
     assert {"pool1", "res5a_concat", "bn5a_concat", "res5a_merge", "res5a_branch3c"} <= nodes
-    assert ("res5a_branch3c_offset" in nodes) == (kind != "plain")
-
-
-def test_twenty_training_steps_have_the_same_losses():
-    result = run_trajectory(CONFIGS["deformable"], Settings(SIZE), steps=20)
-    assert [row.what for row in result.table.red] == []
-    assert len(result.table.judged) == (4 + 1) * 20 + 1  # the last weights
+    assert ("res5a_branch3c_offset" in nodes) == kind.startswith("deformable")
 
 
 def spoil_padding(network):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dcn_suite.parity.kinks import conv_positions, exact_offset, kink_masks
+from dcn_suite.parity.kinks import conv_positions, exact_offset, kink_masks, rois_of_other_cells
 from dcn_suite.parity.segments import Segment
 
 pytestmark = pytest.mark.mxnet
@@ -121,3 +121,20 @@ def test_part_offset_gradients_jump_only_where_the_mask_is_set():
     assert masks["trans"].mean() < 0.2
     outputs = jumps(single[0], double[0])
     assert not (outputs & ~masks.get("output", np.zeros(outputs.shape, bool))).any()
+
+
+def test_rois_of_29_57_and_58_cells_have_other_bins_in_float64():
+    import mxnet as mx
+
+    cells = np.arange(20, 64)
+    rois = np.zeros((len(cells), 5), np.float32)
+    rois[:, 3] = rois[:, 4] = 16 * (cells - 1)
+    data = np.random.default_rng(3).standard_normal((1, 8, 70, 70)).astype(np.float32)
+    attrs = {"pooled_size": (7, 7), "spatial_scale": 0.0625}
+    single, double = (
+        mx.nd.ROIPooling(*(mx.nd.array(each, dtype=dtype) for each in (data, rois)), **attrs).asnumpy()
+        for dtype in ("float32", "float64")
+    )
+    found = rois_of_other_cells(segment("ROIPooling", {name: str(value) for name, value in attrs.items()}), rois)
+    assert set(cells[found]) == {29, 57, 58}
+    assert np.array_equal((single != double).any(axis=(1, 2, 3)), found)

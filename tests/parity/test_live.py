@@ -47,13 +47,6 @@ def test_recording_again_gives_the_shipped_network(tmp_path):
         np.testing.assert_allclose(live.recording[name], shipped[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-def test_twenty_training_steps_have_the_same_losses():
-    """From the original's initial weights, zero offsets included, at the demo's rates."""
-    result = run_trajectory("demo/narrow_rfcn_dcn", Settings((192, 256)), steps=20)
-    assert [row.what for row in result.table.red] == []
-    assert len(result.table.judged) == (4 + 1) * 20 + 1  # the last weights
-
-
 def test_a_training_without_the_learning_rate_multiplier_is_noticed():
     def spoil(network):
         network.head.reduce.lr_mult = 1.0
