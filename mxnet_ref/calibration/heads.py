@@ -5,7 +5,7 @@ import numpy as np
 from dcn_tasks.pyramid import levels_of
 from dcn_tasks.segmentation import label_map
 from mxnet_ref.calibration.graph import Graph
-from mxnet_ref.calibration.proposals import rpn_levels, settle_proposals
+from mxnet_ref.calibration.proposals import put_background_ahead, rpn_levels, settle_proposals
 from mxnet_ref.heads.fpn import LEVELS as POOLED_LEVELS
 from mxnet_ref.heads.layout import LAYOUTS
 from mxnet_ref.neck import Pyramid
@@ -29,6 +29,8 @@ def calibrate_two_stages(graph: Graph) -> None:
     conv = "rpn_conv" if pyramid else "rpn_conv_3x3"
     for layer, std in {conv: 1.0, "rpn_cls_score": LOGIT_STD, "rpn_bbox_pred": DELTA_STD}.items():
         graph.scale_shared([f"{layer}{level}" for level in rpn_levels(spec)], layer, std)
+    if pyramid:
+        put_background_ahead(graph)
     settle_proposals(graph)
     layout = LAYOUTS[spec.family]
     if spec.deform_roi_pooling and pyramid:

@@ -23,6 +23,19 @@ def rpn_levels(spec: NetworkSpec) -> list[str]:
     return [f"_{level}" for level in Pyramid._fields] if spec.family == "fpn" else [""]
 
 
+def put_background_ahead(graph: Graph) -> None:
+    """Shifts a pyramid's anchor scores, in place, so that the best is 1/2: near 1 float32 knows few numbers.
+
+    Of 270 000 anchors the best 2000 lie within 0.003 of 1 otherwise, and dozens of them have one score.
+    """
+    levels = [
+        logits[0] for logits in graph.read([f"rpn_cls_score{level}" for level in rpn_levels(graph.spec)]).values()
+    ]
+    num_anchors = graph.spec.num_anchors
+    lead = max(float((logits[num_anchors:] - logits[:num_anchors]).max()) for logits in levels)
+    graph.arg["rpn_cls_score_bias"][:num_anchors] += np.float32(lead)
+
+
 def settle_proposals(graph: Graph) -> None:
     """Scales the RPN's outputs by up to 2 %, to where no proposals tie and RoI sides are farthest from being rounded otherwise."""
     cfg, spec = graph.cfg, graph.spec
