@@ -53,6 +53,17 @@ def facts(name: str = "photo") -> dict:
     return json.loads(Path("found", f"{name}.json").read_text())
 
 
+def assert_same_detections(results: list[list[dict]]) -> None:
+    """Several objects, the same in every list, to the tolerances of predictions."""
+    first = results[0]
+    assert len(first) >= 5
+    for other in results[1:]:
+        assert [each["class"] for each in other] == [each["class"] for each in first]
+        for key, tolerance in (("box", PREDICTED_PX), ("score", PREDICTED_SCORE)):
+            ours, theirs = ([each[key] for each in result] for result in (other, first))
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance)
+
+
 def sentence(capsys) -> str:
     err = capsys.readouterr().err.strip()
     last = err.splitlines()[-1] if "does not fit" not in err else err
@@ -125,13 +136,38 @@ def test_every_file_in_either_framework_gives_the_same_boxes(folder, many):
         for framework in ("torch", "mxnet"):
             assert predict("photo.png", "--framework", framework, "--threshold", "0.05", *many, weights=weights) == 0
             results.append(facts()["detections"])
-    first = results[0]
-    assert len(first) >= 5
-    for other in results[1:]:
-        assert [each["class"] for each in other] == [each["class"] for each in first]
-        for key, tolerance in (("box", PREDICTED_PX), ("score", PREDICTED_SCORE)):
-            ours, theirs = ([each[key] for each in result] for result in (other, first))
-            np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance)
+    assert_same_detections(results)
+
+
+@pytest.mark.mxnet
+@pytest.mark.parametrize(
+    ("name", "scores"),
+    [
+        ("demo/narrow_rcnn_dcn", "head.cls_score"),
+        ("demo/narrow_rcnn_dcnv2", "head.cls_score"),
+        ("demo/narrow_fpn_dcn", "head.cls_score"),
+        ("demo/narrow_aligned_rfcn_dcn", "head.cls_maps"),
+        ("demo/narrow_class_aware_rpn_dcn", "rpn.cls_score"),
+    ],
+)
+def test_every_system_finds_the_same_boxes_from_params_and_from_a_converted_folder(tmp_path, monkeypatch, name, scores):
+    from torch_port.models import build_network
+
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.random.default_rng(2).integers(0, 256, (96, 128, 3), dtype=np.uint8)).save("photo.png")
+    cfg = load_config(name, **SMALL)
+    Path("small.yaml").write_text(dump(cfg), encoding="utf-8")
+    torch.manual_seed(0)
+    network = build_network(cfg)
+    torch.nn.init.normal_(network.get_submodule(scores).weight, std=0.05)
+    save_params("small.params", to_mxnet(network.state_dict(), cfg))
+    convert_to_torch(Path("small.params"), "small.yaml", Path("converted"), False)
+    results = []
+    for weights, framework in (("small.params", "torch"), ("small.params", "mxnet"), ("converted", "mxnet")):
+        words = ("photo.png", "--framework", framework, "--threshold", "0.05")
+        assert predict(*words, config="small.yaml", weights=weights) == 0
+        results.append(facts()["detections"])
+    assert_same_detections(results)
 
 
 @pytest.mark.mxnet
