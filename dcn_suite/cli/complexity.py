@@ -33,6 +33,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--time", action="store_true", help="time inference too (minutes)")
     parser.add_argument("--turns", metavar="N", type=int, default=3, help="measurements of each network (default: 3)")
+    parser.add_argument(
+        "--row", metavar="ID", action="append", default=[], help="only this row of the paper's table, complexity/rfcn"
+    )
     parser.add_argument("--page", metavar="FILE", type=Path, help="write the paper's table as a Markdown page")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.set_defaults(run=run)
@@ -42,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
     """Raises: InputError for an unknown configuration, or options that do not go together."""
     if args.turns < 1:
         raise InputError(f"--turns: expected at least 1, got {args.turns}")
-    if args.page and (args.configs or args.time):
-        raise InputError("--page writes the paper's table, counted: leave out CONFIG and --time")
+    if args.page and (args.configs or args.time or args.row):
+        raise InputError("--page writes the paper's table, counted: leave out CONFIG, --row and --time")
     if args.time:  # before any framework starts its threads
         os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     return of_configs(args) if args.configs else of_the_paper(args)
@@ -54,7 +57,7 @@ def of_the_paper(args: argparse.Namespace) -> int:
     from dcn_suite.complexity.rows import VARIANTS
     from dcn_suite.complexity.table import counted_rows
 
-    rows, absent = counted_rows()
+    rows, absent = counted_rows(only=args.row)
     for row in absent:
         note(f"{row.name}: skipped, this package has no {' and '.join(row.configs)}")
     if args.page:

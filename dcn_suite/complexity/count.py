@@ -33,11 +33,13 @@ SHOWN_PARTS = (
 
 @dataclass(frozen=True)
 class Count:
-    """parts: parameters by part of the network. statistics: running means and variances, which are no parameters.
+    """parts: parameters by part of the network. boxes: those of box regression, by part. statistics: running means and
+    variances, which are no parameters.
     multiply_adds: of one forward pass by convolutions and fully connected layers, deformable ones included (without the
     bilinear sampling); None where it was not asked for."""
 
     parts: dict[str, int]
+    boxes: dict[str, int]
     statistics: int
     multiply_adds: int | None = None
 
@@ -56,11 +58,13 @@ def count(cfg: Config, *, size: tuple[int, int] | None = None) -> Count:
     Args: size: height and width of an input whose multiply-adds are counted too.
     """
     network = meta_network(cfg)
-    parts = dict.fromkeys(SHOWN_PARTS, 0)
+    parts, boxes = dict.fromkeys(SHOWN_PARTS, 0), dict.fromkeys(SHOWN_PARTS, 0)
     for path, parameter in network.named_parameters():
-        parts[next(part for part, pattern in PARTS.items() if re.match(pattern, path))] += parameter.numel()
+        part = next(part for part, pattern in PARTS.items() if re.match(pattern, path))
+        parts[part] += parameter.numel()
+        boxes[part] += parameter.numel() if "bbox" in path else 0
     statistics = sum(value.numel() for name, value in network.named_buffers() if "running_" in name)
-    return Count(parts, statistics, None if size is None else multiply_adds(network, cfg, size))
+    return Count(parts, boxes, statistics, None if size is None else multiply_adds(network, cfg, size))
 
 
 def meta_network(cfg: Config) -> nn.Module:

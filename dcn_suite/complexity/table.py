@@ -1,10 +1,12 @@
 """The counts beside the paper's, with every difference named."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dcn_suite.complexity.count import Count, count
 from dcn_suite.complexity.rows import VARIANTS, PaperRow, paper_rows
 from dcn_tasks.config import Config, load_config
+from dcn_tasks.errors import InputError
 
 MILLION = 1e6
 PAPER_ROUNDING = 0.05  # millions, of each figure of the paper
@@ -66,10 +68,19 @@ class CountedRow:
         return sentences
 
 
-def counted_rows() -> tuple[list[CountedRow], list[PaperRow]]:
-    """The rows whose networks are built here, counted; and those that are not."""
-    built = [CountedRow(row, (counted(row.load(0)), counted(row.load(1)))) for row in paper_rows() if row.built]
-    return built, [row for row in paper_rows() if not row.built]
+def counted_rows(only: Sequence[str] = ()) -> tuple[list[CountedRow], list[PaperRow]]:
+    """The rows whose networks are built here, counted; and those that are not.
+
+    Args: only: ids of the rows wanted; none: all.
+    Raises: InputError for an id that no row has.
+    """
+    known = {row.id: row for row in paper_rows()}
+    for wanted in only:
+        if wanted not in known:
+            raise InputError(f"--row: expected one of {', '.join(known)}, got {wanted!r}")
+    rows = [row for row in paper_rows() if not only or row.id in only]
+    built = [CountedRow(row, (counted(row.load(0)), counted(row.load(1)))) for row in rows if row.built]
+    return built, [row for row in rows if not row.built]
 
 
 def counted(cfg: Config) -> Count:

@@ -21,6 +21,7 @@ from dcn_tasks.task import SEGMENTATION, task_of
 from torch_port.layers import BatchNorm
 from torch_port.models import Detector, Segmenter, build_network
 
+REST_S = 0.5  # before each framework's turn: the other's threads spin on for a while, and would be timed along
 OFFSET_STD_PX = 1.5  # of the offsets that are timed: zeros would all stand on grid points
 
 
@@ -59,6 +60,7 @@ def time_variants(
     for turn in range(turns + 1):
         for (variant, framework), (forward, overall) in runs.items():
             step(f"{network}, {variant}: {framework}, turn {turn} of {turns}")
+            time.sleep(REST_S)
             measured = seconds_of(forward), seconds_of(overall)
             if turn:
                 seconds[variant, framework].append(measured)

@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from dcn_suite.cli.main import main
-from dcn_suite.complexity import page
+from dcn_suite.complexity import hypotheses, page
 from dcn_suite.complexity.count import count
 from dcn_suite.complexity.rows import paper_rows
 from dcn_suite.complexity.table import counted_rows
@@ -85,14 +85,28 @@ def test_deformable_layers_multiply_as_their_plain_ones():
 
 
 def test_page_in_docs_holds(rows):
-    """Every line of figures in docs/complexity.md comes out again: `dcn complexity --page docs/complexity.md` writes it."""
-    built, absent = rows
-    fresh = page.render(built, absent).splitlines()
-    written = DOCUMENT.read_text(encoding="utf-8").splitlines()
-    names = tuple(f"| {row.row.name} |" for row in built) + tuple(f"- **{row.row.name}**" for row in built)
-    figures = [line for line in written if line.startswith(names)]
-    assert len(figures) >= 9
-    assert [line for line in figures if line not in fresh] == []
+    """docs/complexity.md comes out again: `dcn complexity --page docs/complexity.md` writes it."""
+    assert page.render(*rows) == DOCUMENT.read_text(encoding="utf-8")
+
+
+def test_what_the_papers_differences_leave_for_offset_convolutions(rows):
+    bounds = {name: (least, most) for name, least, most in hypotheses.offset_bounds(rows[0])}
+    assert bounds["DeepLab@V"] == pytest.approx((0.0, 0.2))
+    pooling = 98 * (256 * 49 + 1) / 1e6  # one fully connected layer
+    assert bounds["Faster R-CNN"] == pytest.approx((1.5 - pooling, 1.7 - pooling))
+    assert bounds["Faster R-CNN"][0] > bounds["DeepLab@V"][1]
+
+
+def test_a_constant_is_found_where_there_is_one_and_only_there(rows):
+    found = {each.name: each.constant(rows[0]) for each in hypotheses.HYPOTHESES}
+    assert found["by the rule above"] is None
+    least, most = found["box regression left out, class-aware RPN as DeepLab"]
+    (rfcn,) = (row for row in rows[0] if row.row.name == "R-FCN")
+    assert least == pytest.approx(47.1 - 0.05 - (rfcn.counts[0].without(("region proposals",)) - 1025 * 392) / 1e6)
+    assert least < most
+    shifted = hypotheses.Hypothesis("2 M less everywhere", lambda row, v: row.row.million_parameters[v] - 2)
+    assert shifted.constant(rows[0]) == pytest.approx((1.95, 2.05))
+    assert (shifted.met(rows[0]), shifted.met(rows[0], 2)) == ("0 of 10", "10 of 10")
 
 
 def test_networks_that_are_not_built_are_named(rows, capsys):
@@ -125,6 +139,6 @@ def test_page_is_written_and_wrong_usage_is_one_sentence(tmp_path, capsys):
     assert main(["complexity", "--page", str(target)]) == 0
     assert target.read_text(encoding="utf-8").startswith("# Parameters and run time")
     capsys.readouterr()
-    for words in (["--page", "x.md", "--time"], ["--turns", "0"], ["no/such_config"]):
+    for words in (["--page", "x.md", "--time"], ["--turns", "0"], ["no/such_config"], ["--row", "complexity/fpn"]):
         assert main(["complexity", *words]) == 2
         assert capsys.readouterr().err.startswith("dcn complexity: ")
