@@ -4,7 +4,7 @@ import numpy as np
 
 from dcn_tasks.config import Config
 from dcn_tasks.images import to_network_input
-from dcn_tasks.network import ALIGNED, RESNET, NetworkSpec
+from dcn_tasks.network import RESNET, NetworkSpec
 from dcn_tasks.pyramid import level_sizes
 from dcn_tasks.rpn_targets import assign_anchors, assign_pyramid_anchors
 from dcn_tasks.streams import Draws
@@ -13,12 +13,12 @@ from dcn_tasks.streams import Draws
 def feature_size(height: int, width: int, backbone: str = RESNET) -> tuple[int, int]:
     """Rows and columns of the stride-16 map: 7x7/2 convolution, 3x3/2 pooling, two convolutions of stride 2.
 
-    ResNet pools without padding, upwards; Aligned-Inception-ResNet with a pixel of padding all around.
+    ResNet pools without padding, upwards; torchvision's and Aligned-Inception-ResNet with a pixel of padding all around.
     """
 
     def side(pixels: int) -> int:
         stem = (pixels + 2 * 3 - 7) // 2 + 1
-        pooled = (stem - 1) // 2 + 1 if backbone == ALIGNED else -(-(stem - 3) // 2) + 1
+        pooled = (stem - 1) // 2 + 1 if backbone != RESNET else -(-(stem - 3) // 2) + 1
         return ((pooled - 1) // 2) // 2 + 1
 
     return side(height), side(width)

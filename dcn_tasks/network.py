@@ -44,9 +44,13 @@ SYMBOLS = {  # by `symbol`; the family is what both frameworks, the rules and th
     "resnet_v1_101_deeplab": SymbolFile("deeplab", num_deformable_group=1, offset_dilation=1),
     "resnet_v1_101_deeplab_dcn": SymbolFile("deeplab", RES5, num_deformable_group=1, offset_dilation=1),
 }
-RESNET, ALIGNED = "resnet_v1", "aligned_inception_resnet"
+RESNET, TORCHVISION, ALIGNED = "resnet_v1", "resnet_v1_torchvision", "aligned_inception_resnet"
 # network.BACKBONE -> the 3x3 convolutions of a unit, and their width's divisor
-BACKBONES = {RESNET: {"branch2b": 1}, ALIGNED: {"branch2b": 1, "branch3b": 2, "branch3c": 2}}
+BACKBONES = {
+    RESNET: {"branch2b": 1},
+    TORCHVISION: {"branch2b": 1},
+    ALIGNED: {"branch2b": 1, "branch3b": 2, "branch3c": 2},
+}
 ALIGNED_FAMILIES = ("rfcn", "rcnn")  # which the paper builds on Aligned-Inception-ResNet
 RESNET_101 = (3, 4, 23, 3)  # the one depth whose Caffe layout numbers the units of res3 and res4: res3b1, res4b1 ..
 
@@ -94,6 +98,11 @@ class NetworkSpec:
     def num_reg_classes(self) -> int:
         """Box regressions per RoI: background and object, or one per class."""
         return 2 if self.class_agnostic else self.num_classes
+
+    @property
+    def stride_on_3x3(self) -> bool:
+        """Whether a ResNet unit strides in its 3x3 convolution, as torchvision's, and not in the 1x1 before it."""
+        return self.backbone == TORCHVISION
 
     def dilation(self, stage: int) -> int:
         """Of a stage's 3x3 convolutions, in pixels of its input."""

@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -18,13 +19,17 @@ from weights_convert import (
     Converted,
     Params,
     convert_params,
+    from_torchvision,
+    is_torchvision,
     load_params,
     load_weights,
     save_params,
     save_weights,
     to_mxnet,
 )
+from weights_convert.byte_cursor import map_file
 from weights_convert.families import configs_that_fit, dense
+from weights_convert.tensors import as_array
 
 WEIGHTS, CONFIG, PARITY = "model.safetensors", "config.yaml", "parity.json"
 PACKAGES = ("dcn-port", "torch", "numpy", "safetensors")
@@ -46,7 +51,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "source", type=Path, metavar="FILE|DIR", help="a .params file; with --to mxnet a converted folder"
+        "source",
+        type=Path,
+        metavar="FILE|DIR",
+        help="a .params file, or torchvision's ResNet as .safetensors; with --to mxnet a converted folder",
     )
     parser.add_argument("--config", help="YAML path, or a name under configs/ without suffix")
     parser.add_argument("--to", choices=("torch", "mxnet"), default="torch", help="which way (default: torch)")
@@ -116,8 +124,7 @@ def run(args: argparse.Namespace) -> int:
 def convert_to_torch(source: Path, config: str, out: Path, verify: bool) -> dict:
     """Writes OUT/model.safetensors, config.yaml and parity.json, all or none."""
     cfg = load_config(config)
-    params = load_params(source)
-    converted = convert_params(params, cfg, source=str(source))
+    params, converted = read(source, cfg)
     with staged_folder(out) as staging:
         with Console(stderr=True).status(f"writing {out / WEIGHTS}"):
             save_weights(staging / WEIGHTS, converted.arrays(), origin(source, config, cfg, converted))
@@ -133,6 +140,21 @@ def convert_to_torch(source: Path, config: str, out: Path, verify: bool) -> dict
         "parity": parity,
         "notes": converted.notes,
     }
+
+
+def read(source: Path, cfg: Config) -> tuple[Params, Converted]:
+    """An MXNet file, or torchvision's ResNet as .safetensors; the latter has no parameters of MXNet to verify against."""
+    with closing(map_file(source)) as start:
+        is_safetensors = start[8:9] == b"{"
+    if not is_safetensors:
+        params = load_params(source)
+        return params, convert_params(params, cfg, source=str(source))
+    state = {name: as_array(tensor) for name, tensor in load_weights(source).state.items()}
+    if not is_torchvision(state):
+        raise InputError(
+            f"{source}: expected MXNet's .params, or torchvision's ResNet as .safetensors, got other tensors"
+        )
+    return Params(), from_torchvision(state, cfg, source=str(source))
 
 
 def origin(source: Path, config: str, cfg: Config, converted: Converted) -> dict[str, object]:

@@ -1,4 +1,5 @@
 """ResNet-v1 in the Caffe layout: stride on the 1x1 convolutions, ceil pooling; res5 dilated at stride 16, or at stride 32.
+For torchvision's weights (ours) also with the stride on the 3x3 convolutions and a padded pooling.
 
 Node, parameter and attribute names are the original's (`*/symbols/resnet_v1_101_*.py`).
 """
@@ -30,9 +31,8 @@ def resnet(data: Symbol, spec: NetworkSpec) -> Backbone:
     )
     x = batch_norm("bn_conv1", x, spec)
     x = relu("conv1_relu", x)
-    x = mx.sym.Pooling(
-        name="pool1", data=x, pooling_convention="full", pad=(0, 0), kernel=(3, 3), stride=(2, 2), pool_type="max"
-    )
+    rounding = {"pad": (1, 1)} if spec.stride_on_3x3 else {"pooling_convention": "full", "pad": (0, 0)}
+    x = mx.sym.Pooling(name="pool1", data=x, kernel=(3, 3), stride=(2, 2), pool_type="max", **rounding)
     dialect = dialect_of(spec.family)
     strides = {2: 1, 3: 2, 4: 2, 5: dialect.res5_stride}
     last = []
@@ -49,6 +49,7 @@ def bottleneck(
     """1x1 (strided), 3x3 (maybe dilated or deformable), 1x1, added to the input or its projection."""
     width = spec.base_width * 2 ** (stage - 2)
     name = f"res{unit}"
+    first, middle = (1, stride) if spec.stride_on_3x3 else (stride, 1)
 
     def shortcut() -> Symbol:
         if not project:
@@ -60,13 +61,15 @@ def bottleneck(
 
     def branch() -> Symbol:
         y = mx.sym.Convolution(
-            name=f"{name}_branch2a", data=x, num_filter=width, pad=(0, 0), kernel=(1, 1), stride=(stride, stride), no_bias=True
+            name=f"{name}_branch2a", data=x, num_filter=width, pad=(0, 0), kernel=(1, 1), stride=(first, first), no_bias=True
         )  # fmt: skip
         y = relu(f"{name}_branch2a_relu", batch_norm(f"bn{unit}_branch2a", y, spec))
         if name in spec.deform_conv_units:
-            y = deformable_convolution(f"{name}_branch2b", y, spec, dialect, width=width, stage=stage, first=project)
+            y = deformable_convolution(
+                f"{name}_branch2b", y, spec, dialect, width=width, stage=stage, stride=middle, first=project
+            )
         else:
-            y = middle_convolution(f"{name}_branch2b", y, spec, dialect, width=width, stage=stage)
+            y = middle_convolution(f"{name}_branch2b", y, spec, dialect, width=width, stage=stage, stride=middle)
         y = relu(f"{name}_branch2b_relu", batch_norm(f"bn{unit}_branch2b", y, spec))
         y = mx.sym.Convolution(
             name=f"{name}_branch2c",
@@ -94,7 +97,9 @@ def written_dilation(dilation: int, dialect: Dialect, stage: int) -> dict[str, A
     return {"dilate": (dilation, dilation)} if written else {}
 
 
-def middle_convolution(name: str, x: Symbol, spec: NetworkSpec, dialect: Dialect, *, width: int, stage: int) -> Symbol:
+def middle_convolution(
+    name: str, x: Symbol, spec: NetworkSpec, dialect: Dialect, *, width: int, stage: int, stride: int
+) -> Symbol:
     """The 3x3 convolution of a unit."""
     dilation = spec.dilation(stage)
     more = written_dilation(dilation, dialect, stage)
@@ -106,14 +111,14 @@ def middle_convolution(name: str, x: Symbol, spec: NetworkSpec, dialect: Dialect
         num_filter=width,
         pad=(dilation, dilation),
         kernel=(3, 3),
-        stride=(1, 1),
+        stride=(stride, stride),
         no_bias=True,
         **more,
     )
 
 
 def deformable_convolution(
-    name: str, x: Symbol, spec: NetworkSpec, dialect: Dialect, *, width: int, stage: int, first: bool
+    name: str, x: Symbol, spec: NetworkSpec, dialect: Dialect, *, width: int, stage: int, stride: int, first: bool
 ) -> Symbol:
     """The 3x3 convolution of a deformable unit, with offsets from a 3x3 convolution of the same input.
 
@@ -123,7 +128,7 @@ def deformable_convolution(
     near = spec.dilation_of_offsets(stage)
     if spec.modulated_conv:
         geometry, near_geometry = (
-            {"kernel": (3, 3), "pad": (reach, reach), "stride": (1, 1), "dilate": (reach, reach)}
+            {"kernel": (3, 3), "pad": (reach, reach), "stride": (stride, stride), "dilate": (reach, reach)}
             for reach in (dilation, near)
         )
         return modulated_convolution(
@@ -135,16 +140,17 @@ def deformable_convolution(
     if dialect.offset_variables:
         more["weight"] = mx.sym.Variable(f"{name}_offset_weight", lr_mult=1.0)
         more["bias"] = mx.sym.Variable(f"{name}_offset_bias", lr_mult=2.0)
-    stride = {"stride": (1, 1)}  # FPN's file leaves it out in res5, but for its first deformable convolution
+    written = {"stride": (stride, stride)}  # FPN's file leaves it out in res5, but for its first deformable convolution
+    short = stage == 5 and dialect.writes_res5_dilation and stride == 1
     offset = mx.sym.Convolution(
         name=f"{name}_offset", data=x, num_filter=2 * 9 * spec.num_deformable_group, pad=(near, near), kernel=(3, 3),
-        **({} if stage == 5 and dialect.writes_res5_dilation else stride), **more
+        **({} if short else written), **more
     )  # fmt: skip
-    if stage == 5 and dialect.writes_res5_dilation and not first:
-        stride = {}
+    if short and not first:
+        written = {}
     return mx.contrib.sym.DeformableConvolution(
         name=name, data=x, offset=offset, num_filter=width, pad=(dilation, dilation), kernel=(3, 3),
-        num_deformable_group=spec.num_deformable_group, no_bias=True, **stride, **written_dilation(dilation, dialect, stage)
+        num_deformable_group=spec.num_deformable_group, no_bias=True, **written, **written_dilation(dilation, dialect, stage)
     )  # fmt: skip
 
 

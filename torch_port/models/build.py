@@ -196,6 +196,7 @@ def resnet(spec: NetworkSpec, *, stage5_stride: int = 1, offset_bias_lr_mult: fl
         stage5_stride=stage5_stride,
         stage5_dilation=spec.res5_dilation,
         offset_dilation=spec.offset_dilation,
+        torchvision=spec.stride_on_3x3,
         use_global_stats=spec.use_global_stats,
     )
 

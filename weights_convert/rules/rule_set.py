@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
-from dcn_tasks.network import ALIGNED, RESNET, NetworkSpec
+from dcn_tasks.network import ALIGNED, RESNET, TORCHVISION, NetworkSpec
 from weights_convert.rules import aligned_inception_resnet as aligned
 from weights_convert.rules import aligned_inception_resnet_nodes as aligned_nodes
 from weights_convert.rules import (
@@ -43,6 +43,7 @@ NODES: dict[str, tuple[NodeRule, ...]] = {
 }
 BACKBONES = {  # network.BACKBONE -> its part of the tables above, which are written with ResNet's
     RESNET: (resnet.BACKBONE, resnet_nodes.BACKBONE),
+    TORCHVISION: (resnet.BACKBONE, resnet_nodes.BACKBONE),
     ALIGNED: (aligned.BACKBONE, aligned_nodes.BACKBONE),
 }
 

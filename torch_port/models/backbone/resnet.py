@@ -10,6 +10,7 @@ from torch_port.layers import (
     DeformConv2d,
     ModulatedDeformConv2d,
     Modulation,
+    PaddedMaxPool,
     RatedConv2d,
 )
 from torch_port.layers.modulation import OFFSETS, SAMPLES
@@ -21,7 +22,7 @@ MODULATED_LR_MULT = 0.1  # of convolutions that give offsets and masks, in the o
 class Bottleneck(nn.Module):
     """1x1, 3x3, 1x1 convolutions and a shortcut: [N, C, H, W] -> [N, 4*width, H/stride, W/stride].
 
-    The stride stands on the first 1x1 convolution and on the shortcut (torchvision puts it on the 3x3). A unit whose
+    The stride stands on the shortcut and on the first 1x1 convolution, or on the 3x3 as in torchvision. A unit whose
     shape does not change has no `shortcut`; a deformable one has `offset_conv`, zero-initialised, and a deformable
     conv2 in place of the plain one, with the same weight.
 
@@ -34,6 +35,7 @@ class Bottleneck(nn.Module):
         modulated: the deformable convolution has masks too (DCNv2), from the same `offset_conv`, which learns at a tenth of
             the rate.
         offset_bias_lr_mult: learning-rate multiplier of the offset convolution's bias.
+        stride_on_3x3: torchvision's place of the stride; its offset convolution, if any, strides with it.
         use_global_stats: frozen batch normalisation.
     Source: the original's res{2..5}{a,b,...} units.
     """
@@ -54,24 +56,28 @@ class Bottleneck(nn.Module):
         offset_groups: int = 0,
         modulated: bool = False,
         offset_bias_lr_mult: float = 1.0,
+        stride_on_3x3: bool = False,
         use_global_stats: bool = True,
     ):
         super().__init__()
 
         out_channels = EXPANSION * width
-        self.conv1 = nn.Conv2d(in_channels, width, 1, stride, bias=False)
+        first, middle = (1, stride) if stride_on_3x3 else (stride, 1)
+        self.conv1 = nn.Conv2d(in_channels, width, 1, first, bias=False)
         self.bn1 = normalisation(width, use_global_stats)
         self.relu1 = nn.ReLU()
-        geometry: dict[str, Any] = {"padding": dilation, "dilation": dilation}
+        geometry: dict[str, Any] = {"stride": middle, "padding": dilation, "dilation": dilation}
         reach = offset_dilation or dilation
         self.modulation = Modulation(offset_groups) if offset_groups and modulated else None
         if self.modulation is not None:
             guides = (OFFSETS + SAMPLES) * offset_groups
-            self.offset_conv = RatedConv2d(width, guides, 3, padding=reach, dilation=reach, lr_mult=MODULATED_LR_MULT)
+            self.offset_conv = RatedConv2d(
+                width, guides, 3, middle, padding=reach, dilation=reach, lr_mult=MODULATED_LR_MULT
+            )
             self.conv2 = ModulatedDeformConv2d(width, width, 3, offset_groups=offset_groups, border="zeros", **geometry)
         elif offset_groups:
             self.offset_conv = RatedConv2d(
-                width, 2 * 9 * offset_groups, 3, padding=reach, dilation=reach, bias_lr_mult=offset_bias_lr_mult
+                width, 2 * 9 * offset_groups, 3, middle, padding=reach, dilation=reach, bias_lr_mult=offset_bias_lr_mult
             )
             self.conv2 = DeformConv2d(width, width, 3, offset_groups=offset_groups, border="clamp", **geometry)
         else:
@@ -110,6 +116,7 @@ class ResNet(StagedBackbone):
         stage5_stride: 1, or 2 in FPN. stage5_dilation: of stage 5's 3x3 convolutions, in pixels.
         offset_dilation: of its offset convolutions; None: the same. The original's R-FCN and Faster R-CNN have 2 and 2,
             DeepLab and its demonstrations of offsets 2 and 1, FPN 1 and 1.
+        torchvision: its layout instead: stride on the 3x3 convolutions, and a first pooling with padding.
         use_global_stats: frozen batch normalisation.
     Source: the original's get_resnet_v1_conv4 and _conv5; `layers/*.txt` of the specification, node by node.
     """
@@ -126,6 +133,7 @@ class ResNet(StagedBackbone):
         stage5_stride: int = 1,
         stage5_dilation: int = 2,
         offset_dilation: int | None = None,
+        torchvision: bool = False,
         use_global_stats: bool = True,
     ):
         def unit(plan: UnitPlan) -> Bottleneck:
@@ -139,13 +147,14 @@ class ResNet(StagedBackbone):
                 offset_groups=offset_groups if (plan.stage, plan.index) in deformable else 0,
                 modulated=modulated,
                 offset_bias_lr_mult=offset_bias_lr_mult,
+                stride_on_3x3=torchvision,
                 use_global_stats=use_global_stats,
             )
 
         super().__init__(
             units,
             base_width,
-            CeilMaxPool(3, 2),
+            PaddedMaxPool(3, 2, padding=1) if torchvision else CeilMaxPool(3, 2),
             unit,
             stage5_stride=stage5_stride,
             stage5_dilation=stage5_dilation,
