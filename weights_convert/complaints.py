@@ -9,7 +9,8 @@ from weights_convert.arrays import Array
 from weights_convert.rules.rule_set import Account, RuleSet, account_for, rules_for
 
 SHOWN = 4  # sentences of each kind; a wrong depth alone makes hundreds
-TABLES = ("paper/", "readme/")  # folders of configurations that are rows of published tables
+# Named only where nothing else fits: rows of published tables, and torchvision's layout, whose arrays are the original's.
+SECOND_CHOICE = ("paper/", "readme/", "rfcn/resnet_torchvision")
 
 
 class Misfit(InputError):
@@ -82,8 +83,8 @@ def remedy(arrays: Mapping[str, tuple[str, Array]], account: Account) -> str:
 
 
 def fitting_configs(arrays: Mapping[str, tuple[str, Array]]) -> list[str]:
-    """Names of the package's configurations whose network takes exactly these arrays, backbone files aside; rows of tables,
-    which have networks of the same arrays, only where no other fits."""
+    """Names of the package's configurations whose network takes exactly these arrays, backbone files aside; those of
+    SECOND_CHOICE only where no other does."""
     found = {name: (state, tuple(array.shape), "f") for name, (state, array) in arrays.items()}
     fitting = []
     for name in config_names():
@@ -94,4 +95,4 @@ def fitting_configs(arrays: Mapping[str, tuple[str, Array]]) -> list[str]:
         account = account_for(found, rules)
         if account.holds and not account.backbone_only:
             fitting.append(name)
-    return [name for name in fitting if not name.startswith(TABLES)] or fitting[:SHOWN]
+    return [name for name in fitting if not name.startswith(SECOND_CHOICE)] or fitting[:SHOWN]
