@@ -247,12 +247,12 @@ def logical_not(data: Tensor) -> Tensor:
 
 
 @operator("ones_like")
-def ones_like(data: Tensor) -> Tensor:
-    """Ones."""
+def ones_like(data: Tensor, *, dtype: str | None = None) -> Tensor:
+    """Ones, of the type of data: MXNet takes a dtype here and ignores it."""
     return torch.ones_like(data)
 
 
 @operator("zeros_like")
-def zeros_like(data: Tensor) -> Tensor:
-    """Zeros."""
+def zeros_like(data: Tensor, *, dtype: str | None = None) -> Tensor:
+    """Zeros, of the type of data: MXNet takes a dtype here and ignores it."""
     return torch.zeros_like(data)
