@@ -68,7 +68,10 @@ def test_the_last_three_3x3_convolutions_are_deformable_by_default_and_all_nine_
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"network__BACKBONE": "inception"}, "expected one of resnet_v1, aligned_inception_resnet, got 'inception'"),
+        (
+            {"network__BACKBONE": "inception"},
+            "expected one of resnet_v1, resnet_v1_torchvision, aligned_inception_resnet, got 'inception'",
+        ),
         ({"symbol": "resnet_v1_101_deeplab"}, "built for rfcn and rcnn, as in the paper, not for deeplab"),
         ({"network__BASE_WIDTH": 7}, "expected an even number"),
         ({"network__DEFORM_CONV_UNITS": ["res5c_branch2c"]}, "did you mean res5c_branch3c|did you mean res5c_branch2b"),
