@@ -5,7 +5,7 @@ compiled once for the portable baseline; those in csrc/cpu/simd/*.cpp once per i
 DCN_ISA naming the namespace, and the set is chosen at run time; those in csrc/cpu/amx/*.cpp once, for the matrix unit.
 `torch_port/_dcn_cuda.so`: built by nvcc where a CUDA toolkit is found; DCN_CUDA=0|1|auto decides, never the GPU.
 
-DCN_SANITIZE=address builds the CPU library with AddressSanitizer; DCN_JOBS sets the number of compiler processes.
+DCN_SANITIZE=address builds the CPU library with the compiler's sanitizers of that name; DCN_JOBS sets the number of compiler processes.
 """
 
 import os
@@ -78,7 +78,7 @@ class BuildNative(build_ext):
                  "-ffp-contract=off", f"-DTORCH_TARGET_VERSION={STABLE_ABI}", f"-I{SOURCES}",
                  *(f"-isystem{path}" for path in include),
                  *(f"-DDCN_HAVE_{isa.upper()}=1" for isa in ISA_FLAGS)]  # fmt: skip
-        flags += [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g"] if sanitize else []
+        flags += [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g1", "-O1"] if sanitize else []
         units = [(source, "portable", []) for source in sorted((SOURCES / "cpu").glob("*.cpp"))]
         if self.compiler_knows(compiler, AMX_FLAGS):
             flags += ["-DDCN_HAVE_AMX=1"]
@@ -87,7 +87,7 @@ class BuildNative(build_ext):
             ]
         units += [(source, isa, [*extra, f"-DDCN_ISA={isa}"])
                   for source in sorted((SOURCES / "cpu/simd").glob("*.cpp")) for isa, extra in ISA_FLAGS.items()]  # fmt: skip
-        folder = Path(self.build_temp) / ("cpu-" + (sanitize or "release"))
+        folder = Path(self.build_temp) / ("cpu-" + (sanitize or "release").replace(",", "-"))
         objects = self.compile_units([
             (source, folder / f"{source.parent.name}-{source.stem}.{isa}.o", [compiler, *flags, *extra, "-c", str(source)])
             for source, isa, extra in units

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from torch_port.ops import deform_conv_composite as composite
 from torch_port.ops import library  # noqa: F401  loads the kernels
-from torch_port.ops.shapes import check_border, deform_conv_shape, pair, refuse
+from torch_port.ops.arguments import check_grad, empty_like_format, refuse
+from torch_port.ops.shapes import check_border, deform_conv_shape, pair
 from torch_port.ops.transforms import (
     LIBRARY,
     apply_at_this_level,
@@ -78,14 +79,8 @@ def modulated_deform_conv2d(
     """
     geometry = pair("stride", stride), pair("padding", padding), pair("dilation", dilation)
     if mask is None:
-        refuse("mask: expected a tensor, got None: without a mask use deform_conv2d", "modulated_deform_conv2d")
+        refuse("modulated_deform_conv2d", "mask: expected a tensor, got None: without a mask use deform_conv2d")
     return torch.ops.dcn.deform_conv2d(input, offset, mask, weight, bias, *geometry, border)
-
-
-def empty_in_format_of(like: Tensor, shape: Sequence[int]) -> Tensor:
-    last = not like.is_contiguous() and like.is_contiguous(memory_format=torch.channels_last)
-    layout = torch.channels_last if last else torch.contiguous_format
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
 
 
 @torch.library.register_fake("dcn::deform_conv2d", lib=LIBRARY)
@@ -93,7 +88,7 @@ def _(input: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: 
       stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], border: str) -> Tensor:  # fmt: skip
     shape = deform_conv_shape(input, offset, mask, weight, bias, stride, padding, dilation)
     check_border(border)
-    return empty_in_format_of(input, shape.output)
+    return empty_like_format(input, shape.output)
 
 
 @torch.library.register_fake("dcn::deform_conv2d_backward", lib=LIBRARY)
@@ -101,15 +96,14 @@ def _(grad: Tensor, input: Tensor, offset: Tensor, mask: Tensor | None, weight: 
       padding: Sequence[int], dilation: Sequence[int], border: str, *wanted: bool) -> tuple[Tensor, ...]:  # fmt: skip
     shape = deform_conv_shape(input, offset, mask, weight, None, stride, padding, dilation)
     check_border(border)
-    if tuple(grad.shape) != shape.output:
-        refuse(f"grad: expected {list(shape.output)}, got {list(grad.shape)}", "deform_conv2d_backward")
+    check_grad("deform_conv2d_backward", grad, input, shape.output)
     like = (
         offset,
         offset if mask is None else mask,
         weight,
     )  # gradients have the type of what they are the gradient of
     others = (t.new_empty(t.shape if want else (0,)) for t, want in zip(like, wanted[1:4], strict=True))
-    for_input = empty_in_format_of(input, input.shape) if wanted[0] else input.new_empty(0)
+    for_input = empty_like_format(input, input.shape) if wanted[0] else input.new_empty(0)
     return for_input, *others, input.new_empty(shape.out_channels if wanted[4] else 0)
 
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from torch_port.ops import deform_psroi_composite as composite
 from torch_port.ops import library  # noqa: F401  loads the kernels
-from torch_port.ops.roi_arguments import check_map_and_rois, check_positive, empty_like_format, refuse
+from torch_port.ops.arguments import check_positions, empty_like_format, refuse
+from torch_port.ops.roi_arguments import check_map_and_rois, check_positive, check_score_maps
 from torch_port.ops.transforms import (
     LIBRARY,
     apply_at_this_level,
@@ -83,9 +84,7 @@ def check(input: Tensor, rois: Tensor, offset: Tensor | None, p: composite.Pooli
     check_map_and_rois(NAME, input, rois)
     for name in ("output_dim", "group_size", "pooled_size", "part_size", "sample_per_part"):
         check_positive(NAME, name, getattr(p, name))
-    channels = p.output_dim * p.group_size**2
-    if input.shape[1] != channels:
-        refuse(NAME, f"input: expected output_dim * group_size^2 = {channels} channels, got {input.shape[1]}")
+    check_score_maps(NAME, input, p.output_dim, p.group_size)
     if offset is None:
         return
     part = p.part_size
@@ -96,6 +95,7 @@ def check(input: Tensor, rois: Tensor, offset: Tensor | None, p: composite.Pooli
     classes = offset.shape[1] // 2
     if p.output_dim % classes:
         refuse(NAME, f"offset: expected a number of classes that divides output_dim {p.output_dim}, got {classes}")
+    check_positions(NAME, "offset", offset, input)
 
 
 @torch.library.register_fake("dcn::deform_psroi_pool", lib=LIBRARY)

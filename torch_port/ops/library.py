@@ -1,6 +1,6 @@
 """Loads the native libraries once; importing it makes `torch.ops.dcn.*` exist.
 
-DCN_CPU_LIBRARY in the environment names another build of the CPU library (tests/asan.sh).
+DCN_CPU_LIBRARY in the environment names another build of the CPU library (tests/sanitizers.sh).
 """
 
 import os

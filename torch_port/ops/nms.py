@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from torch_port.ops import library  # noqa: F401  loads the kernels
-from torch_port.ops.roi_arguments import refuse
+from torch_port.ops.arguments import check_float32_or_float64, check_like, refuse
 from torch_port.ops.transforms import LIBRARY, below_autograd, register_autograd_kernel
 
 
@@ -28,6 +28,8 @@ def _(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
         refuse("nms", f"boxes: expected [N, 4] = x1, y1, x2, y2, got {list(boxes.shape)}")
     if scores.dim() != 1 or scores.shape[0] != boxes.shape[0]:
         refuse("nms", f"scores: expected [{boxes.shape[0]}], got {list(scores.shape)}")
+    check_float32_or_float64("nms", "boxes", boxes)
+    check_like("nms", "scores", scores, "boxes'", boxes)
     kept = torch.library.get_ctx().new_dynamic_size()
     return boxes.new_empty(kept, dtype=torch.int64)
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from torch_port.ops import library  # noqa: F401  loads the kernels
-from torch_port.ops.roi_arguments import refuse
+from torch_port.ops.arguments import check_float32_or_float64, check_like, refuse
+from torch_port.ops.roi_arguments import check_positive
 from torch_port.ops.transforms import (
     LIBRARY,
     below_autograd,
@@ -90,14 +91,20 @@ def _(
     im_info: Tensor,
     padding: Tensor | None = None,
     *,
+    feature_stride: int,
     scales: Sequence[float],
     ratios: Sequence[float],
     post_nms_top_n: int,
     **_: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
     anchors, shape = len(scales) * len(ratios), list(class_prob.shape)
+    check_positive(NAME, "feature_stride", feature_stride)
     if anchors == 0:
         refuse(NAME, f"scales, ratios: expected at least one each, got {len(scales)}, {len(ratios)}")
+    for name, values in (("scales", scales), ("ratios", ratios)):
+        for value in values:
+            if not value > 0:
+                refuse(NAME, f"{name}: expected positive numbers, got {value:g}")
     if post_nms_top_n < 1:
         refuse(NAME, f"post_nms_top_n: expected at least 1, got {post_nms_top_n}")
     if class_prob.dim() != 4 or shape[1] != 2 * anchors:
@@ -110,6 +117,10 @@ def _(
         refuse(NAME, f"im_info: expected [{shape[0]}, 3] = height, width, scale, got {list(im_info.shape)}")
     if padding is not None and list(padding.shape) != [shape[0], post_nms_top_n]:
         refuse(NAME, f"padding: expected [{shape[0]}, {post_nms_top_n}], got {list(padding.shape)}")
+    check_float32_or_float64(NAME, "class_prob", class_prob)
+    for name, t in (("bbox_delta", bbox_delta), ("im_info", im_info), ("padding", padding)):
+        if t is not None:
+            check_like(NAME, name, t, "class_prob's", class_prob)
     rows = shape[0] * post_nms_top_n
     valid = im_info.new_empty(shape[0], dtype=torch.int64)
     return im_info.new_empty(rows, 5), im_info.new_empty(rows, 1), valid

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from torch_port.ops import library  # noqa: F401  loads the kernels
+from torch_port.ops.arguments import check_grad, empty_like_format
 from torch_port.ops.linear_pooling import register_linear
-from torch_port.ops.roi_arguments import check_map_and_rois, check_positive, empty_like_format, refuse
+from torch_port.ops.roi_arguments import check_map_and_rois, check_positive, check_score_maps
 from torch_port.ops.transforms import LIBRARY, register_autocast_to_float32
 
 NAME = "psroi_pool"
@@ -53,9 +54,7 @@ def check(input: Tensor, rois: Tensor, output_dim: int, pooled_size: int, group_
     check_positive(NAME, "output_dim", output_dim)
     check_positive(NAME, "pooled_size", pooled_size)
     check_positive(NAME, "group_size", group)
-    channels = output_dim * group**2
-    if input.shape[1] != channels:
-        refuse(NAME, f"input: expected output_dim * group_size^2 = {channels} channels, got {input.shape[1]}")
+    check_score_maps(NAME, input, output_dim, group)
 
 
 @torch.library.register_fake("dcn::psroi_pool", lib=LIBRARY)
@@ -84,7 +83,8 @@ def _(
     group_size: int | None = None,
 ) -> Tensor:
     check(input, rois, output_dim, pooled_size, group_size)
-    return empty_like_format(input, tuple(input.shape))
+    check_grad(NAME, grad, input, (rois.shape[0], output_dim, pooled_size, pooled_size))
+    return empty_like_format(input, input.shape)
 
 
 def transpose_of_forward(gradient: Tensor, input: Tensor, rois: Tensor, **kwargs: Any) -> Tensor:

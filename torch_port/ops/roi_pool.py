@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from torch_port.ops import library  # noqa: F401  loads the kernels
+from torch_port.ops.arguments import check_device, check_grad, empty_like_format, refuse
 from torch_port.ops.linear_pooling import register_linear
-from torch_port.ops.roi_arguments import check_map_and_rois, check_positive, empty_like_format, refuse
+from torch_port.ops.roi_arguments import check_map_and_rois, check_positive
 from torch_port.ops.transforms import (
     LIBRARY,
     apply_at_this_level,
@@ -67,7 +68,13 @@ def _(input: Tensor, rois: Tensor, *, spatial_scale: float, pooled_size: Sequenc
 @torch.library.register_fake("dcn::roi_pool_backward", lib=LIBRARY)
 def _(grad: Tensor, input: Tensor, rois: Tensor, argmax: Tensor) -> Tensor:
     check_map_and_rois(NAME, input, rois)
-    return empty_like_format(input, tuple(input.shape))
+    fits = argmax.dim() == 4 and argmax.dtype == torch.int32
+    if not fits or argmax.shape[0] != rois.shape[0] or argmax.shape[1] != input.shape[1]:
+        expected = f"[{rois.shape[0]}, {input.shape[1]}, P, P]"
+        refuse(NAME, f"argmax: expected {expected} in int32, got {list(argmax.shape)}")
+    check_device(NAME, "argmax", argmax, input)
+    check_grad(NAME, grad, input, argmax.shape)
+    return empty_like_format(input, input.shape)
 
 
 def gather(input: Tensor, rois: Tensor, argmax: Tensor) -> Tensor:

@@ -2,17 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
-import torch
 from torch import Tensor
+
+from torch_port.ops.arguments import FLOATING, check_companion, check_positions, dtype_text, refuse
 
 NAME = "deform_conv2d"
 LARGEST = 1 << 20  # stride, padding, dilation
-
-
-def refuse(message: str, operator: str = NAME) -> NoReturn:
-    raise RuntimeError(f"{operator}: {message}")
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ def pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
         return value, value
     numbers = tuple(value)
     if len(numbers) != 2:
-        refuse(f"{name}: expected one number or two (vertical, horizontal), got {numbers}")
+        refuse(NAME, f"{name}: expected one number or two (vertical, horizontal), got {numbers}")
     return numbers
 
 
@@ -60,56 +56,45 @@ def convolved_size(size: int, kernel: int, stride: int, padding: int, dilation: 
 
 def check_pair(name: str, value: Sequence[int], smallest: int) -> None:
     if len(value) != 2 or min(value) < smallest or max(value) > LARGEST:
-        refuse(f"{name}: expected two numbers (vertical, horizontal) from {smallest} to {LARGEST}, got {tuple(value)}")
+        refuse(
+            NAME,
+            f"{name}: expected two numbers (vertical, horizontal) from {smallest} to {LARGEST}, got {tuple(value)}",
+        )
 
 
 def check_border(border: str) -> None:
     if border not in ("clamp", "zeros"):
         refuse(
-            f'border: expected "clamp" (MXNet\'s DeformableConvolution) or "zeros" (DCNv2, torchvision), got "{border}"'
+            NAME,
+            f'border: expected "clamp" (MXNet\'s DeformableConvolution) or "zeros" (DCNv2, torchvision), got "{border}"',
         )
 
 
-def check_companion(name: str, tensor: Tensor, input: Tensor) -> None:
-    if tensor.dtype != input.dtype:
-        expected, got = (str(t.dtype).removeprefix("torch.") for t in (input, tensor))
-        refuse(f"{name}: expected input's dtype {expected}, got {got}")
-    check_device(name, tensor, input)
-
-
-def check_positions(name: str, tensor: Tensor, input: Tensor) -> None:
-    """Offsets and masks may be float32 beside a float16 or bfloat16 map: positions need the bits."""
-    if tensor.dtype == torch.float32 and input.dtype in (torch.float16, torch.bfloat16):
-        return check_device(name, tensor, input)
-    check_companion(name, tensor, input)
-
-
-def check_device(name: str, tensor: Tensor, input: Tensor) -> None:
-    if tensor.device != input.device:
-        refuse(f"{name}: expected input's device, {input.device}, got {tensor.device}")
-
-
 def check_weight(input: Tensor, weight: Tensor) -> None:
+    if input.dtype not in FLOATING:
+        refuse(NAME, f"input: expected float32, float64, bfloat16 or float16, got {dtype_text(input)}")
     if input.dim() != 4:
-        refuse(f"input: expected [N, C, H, W], got {list(input.shape)}")
+        refuse(NAME, f"input: expected [N, C, H, W], got {list(input.shape)}")
     if weight.dim() != 4:
-        refuse(f"weight: expected [O, C/groups, kh, kw], got {list(weight.shape)}")
-    check_companion("weight", weight, input)
+        refuse(NAME, f"weight: expected [O, C/groups, kh, kw], got {list(weight.shape)}")
+    check_companion(NAME, "weight", weight, input)
     if min(weight.shape) < 1:
-        refuse(f"weight: expected no empty dimension, got {list(weight.shape)}")
+        refuse(NAME, f"weight: expected no empty dimension, got {list(weight.shape)}")
     channels, shape = input.shape[1], list(weight.shape)
     if channels < 1 or channels % weight.shape[1] != 0:
-        refuse(f"weight: expected its second size to divide input's {channels} channels, got {shape}")
+        refuse(NAME, f"weight: expected its second size to divide input's {channels} channels, got {shape}")
     groups = channels // weight.shape[1]
     if weight.shape[0] % groups != 0:
         refuse(
+            NAME,
             f"weight: expected output channels that {groups} weight groups ({channels} input channels / "
-            f"{weight.shape[1]}) divide, got {shape}"
+            f"{weight.shape[1]}) divide, got {shape}",
         )
     height, width = input.shape[2:]
     if height >= 1 << 24 or width >= 1 << 24 or height * width >= (1 << 31) - 1:  # max() would compile for H < W alone
         refuse(
-            "input: expected height and width below 2^24 and fewer than 2^31 - 1 pixels, got " + str(list(input.shape))
+            NAME,
+            "input: expected height and width below 2^24 and fewer than 2^31 - 1 pixels, got " + str(list(input.shape)),
         )
 
 
@@ -133,8 +118,9 @@ def deform_conv_shape(
     )
     if out_height < 1 or out_width < 1:
         refuse(
+            NAME,
             f"input: expected a map at least as large as the dilated kernel, got {list(input.shape)} for weight "
-            f"{list(weight.shape)} (output would be {out_height} x {out_width})"
+            f"{list(weight.shape)} (output would be {out_height} x {out_width})",
         )
     images, channels, height, width = input.shape
     taps = kernel[0] * kernel[1]
@@ -142,19 +128,23 @@ def deform_conv_shape(
     expected = [images, offset_groups * 2 * taps, out_height, out_width]
     if offset_groups < 1 or list(offset.shape) != expected or channels % offset_groups != 0:
         refuse(
+            NAME,
             f"offset: expected [{images}, 2*G*{taps}, {out_height}, {out_width}] with G offset groups that divide "
-            f"{channels} channels, got {list(offset.shape)}"
+            f"{channels} channels, got {list(offset.shape)}",
         )
-    check_positions("offset", offset, input)
+    check_positions(NAME, "offset", offset, input)
     if mask is not None:
         expected = [images, offset_groups * taps, out_height, out_width]
         if list(mask.shape) != expected:
-            refuse(f"mask: expected {expected} ({offset_groups} offset groups by {taps} taps), got {list(mask.shape)}")
-        check_positions("mask", mask, input)
+            refuse(
+                NAME,
+                f"mask: expected {expected} ({offset_groups} offset groups by {taps} taps), got {list(mask.shape)}",
+            )
+        check_positions(NAME, "mask", mask, input)
     if bias is not None:
         if list(bias.shape) != [weight.shape[0]]:
-            refuse(f"bias: expected [{weight.shape[0]}], got {list(bias.shape)}")
-        check_companion("bias", bias, input)
+            refuse(NAME, f"bias: expected [{weight.shape[0]}], got {list(bias.shape)}")
+        check_companion(NAME, "bias", bias, input)
     geometry = ((stride[0], stride[1]), (padding[0], padding[1]), (dilation[0], dilation[1]))
     return DeformConvShape(images, channels, height, width, weight.shape[0], out_height, out_width, kernel, *geometry,
                            channels // weight.shape[1], offset_groups)  # fmt: skip
