@@ -126,6 +126,22 @@ def test_memory_formats_and_strides_do_not_change_the_result():
     assert torch.equal(deform_psroi_pool(transposed, rois, offset, **case.parameters()), expected)
 
 
+@pytest.mark.parametrize("wanted", ["input", "offset"])
+def test_only_the_gradients_asked_for_are_computed(wanted: str):
+    rois, head = torch.from_numpy(roi_cases.scattered(3, 56, 72)), torch.ones(3, 1, 2, 2)
+    tensors = {"input": torch.randn(1, 4, 7, 9), "offset": torch.randn(3, 2, 2, 2)}
+    parameters = dict(spatial_scale=0.125, output_dim=1, group_size=2, pooled_size=2, sample_per_part=3, trans_std=0.1)
+    given = (head, tensors["input"], rois, tensors["offset"])
+    both = torch.ops.dcn.deform_psroi_pool_backward(*given, **parameters)
+    asked = {"want_input": wanted == "input", "want_offset": wanted == "offset"}
+    alone = torch.ops.dcn.deform_psroi_pool_backward(*given, **parameters, **asked)
+    for name, one, of_both in zip(tensors, alone, both, strict=True):
+        assert torch.equal(one, of_both if name == wanted else torch.zeros(0)), name
+    tensors[wanted].requires_grad_()
+    output = deform_psroi_pool(tensors["input"], rois, tensors["offset"], **parameters)
+    assert torch.equal(torch.autograd.grad(output, tensors[wanted], head)[0], both[wanted == "offset"])
+
+
 def test_result_does_not_depend_on_the_number_of_threads():
     case = CASES["rfcn_class_scores_196_channels"]
     before = torch.get_num_threads()

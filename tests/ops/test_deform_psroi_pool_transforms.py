@@ -116,6 +116,9 @@ def test_opcheck(tensors, with_offset: bool, memory_format: torch.memory_format)
     torch.library.opcheck(torch.ops.dcn.deform_psroi_pool.default, (input, rois, offset), PARAMETERS)
     head = torch.randn(4, 4, 3, 3, dtype=torch.float64)
     torch.library.opcheck(torch.ops.dcn.deform_psroi_pool_backward.default, (head, input, rois, offset), PARAMETERS)
+    for wanted in ({"want_input": False}, {"want_offset": False}):
+        given = (head, input, rois, offset), {**PARAMETERS, **wanted}
+        torch.library.opcheck(torch.ops.dcn.deform_psroi_pool_backward.default, *given, test_utils="test_faketensor")
 
 
 def test_compiles_into_one_graph(tensors):

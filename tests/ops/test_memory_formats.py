@@ -55,16 +55,39 @@ def test_output_and_gradient_keep_the_format_of_the_input(name: str):
         torch.testing.assert_close(from_last, from_plain)
 
 
-@pytest.mark.parametrize("format", [torch.contiguous_format, LAST], ids=["contiguous", "channels_last"])
-@pytest.mark.parametrize("name", CONVOLUTIONS)
+EITHER = pytest.mark.parametrize("format", [torch.contiguous_format, LAST], ids=["contiguous", "channels_last"])
+IN_EITHER = [name for name in OPERATORS if name != "roi_pool"]
+
+
+@EITHER
+@pytest.mark.parametrize("name", IN_EITHER)
 def test_forward_reads_and_writes_either_format_in_place(name: str, format: torch.memory_format):
-    assert copies(CONVOLUTIONS[name], normal(2, 8, 7, 9).to(memory_format=format)) == []
+    assert copies(OPERATORS[name], normal(2, 8, 7, 9).to(memory_format=format)) == []
 
 
-@pytest.mark.parametrize("format", [torch.contiguous_format, LAST], ids=["contiguous", "channels_last"])
-@pytest.mark.parametrize("name", CONVOLUTIONS)
+@EITHER
+@pytest.mark.parametrize("name", OPERATORS)
 def test_backward_reads_and_writes_either_format_in_place(name: str, format: torch.memory_format):
     input = normal(2, 8, 7, 9).to(memory_format=format).requires_grad_()
-    output = CONVOLUTIONS[name](input)
+    output = OPERATORS[name](input)
     head = torch.ones_like(output)
     assert copies(lambda: torch.autograd.grad(output, input, head, retain_graph=True)) == []
+
+
+def test_roi_pool_copies_what_is_not_channels_last():
+    """Its maxima are of vectors of channels."""
+    plain = normal(2, 8, 7, 9)
+    assert copies(OPERATORS["roi_pool"], plain.to(memory_format=LAST)) == []
+    assert copies(OPERATORS["roi_pool"], plain) == ["aten::clone", "aten::copy_"]
+
+
+@EITHER
+def test_heads_of_the_other_format_give_the_same_gradients(format: torch.memory_format):
+    other = LAST if format == torch.contiguous_format else torch.contiguous_format
+    for name, operator in OPERATORS.items():
+        input = normal(2, 8, 7, 9).to(memory_format=format).requires_grad_()
+        output = operator(input)
+        head = normal(*output.shape)
+        given = (head.contiguous(memory_format=f) for f in (format, other))
+        one, two = (torch.autograd.grad(output, input, h, retain_graph=True)[0] for h in given)
+        assert torch.equal(one, two), name

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from torch_port.ops import deform_psroi_composite as composite
 from torch_port.ops import library  # noqa: F401  loads the kernels
-from torch_port.ops.arguments import check_positions, empty_like_format, refuse
+from torch_port.ops.arguments import check_grad, check_positions, empty_like_format, refuse
 from torch_port.ops.roi_arguments import check_map_and_rois, check_positive, check_score_maps
 from torch_port.ops.transforms import (
     LIBRARY,
@@ -73,10 +73,15 @@ def deform_psroi_pool(
 
 def pooling(kwargs: dict[str, Any]) -> composite.Pooling:
     """Keyword arguments as the dispatcher hands them over (defaults left out), resolved."""
-    filled = {"sample_per_part": 1, "trans_std": 0.0, **kwargs}
+    filled = {"sample_per_part": 1, "trans_std": 0.0, **{k: v for k, v in kwargs.items() if not k.startswith("want_")}}
     if filled.get("part_size") is None:
         filled["part_size"] = filled["pooled_size"]
     return composite.Pooling(**filled)
+
+
+def wanted(offset: Tensor | None, kwargs: dict[str, Any]) -> tuple[bool, bool]:
+    """Whether a call of the backward asks for the gradients of input and of offset."""
+    return kwargs.get("want_input", True), offset is not None and kwargs.get("want_offset", True)
 
 
 def check(input: Tensor, rois: Tensor, offset: Tensor | None, p: composite.Pooling) -> None:
@@ -107,9 +112,12 @@ def _(input: Tensor, rois: Tensor, offset: Tensor | None = None, **kwargs: Any) 
 
 @torch.library.register_fake("dcn::deform_psroi_pool_backward", lib=LIBRARY)
 def _(grad: Tensor, input: Tensor, rois: Tensor, offset: Tensor | None, **kwargs: Any) -> tuple[Tensor, Tensor]:
-    check(input, rois, offset, pooling(kwargs))
-    for_input = empty_like_format(input, tuple(input.shape))
-    return for_input, input.new_empty(0) if offset is None else offset.new_empty(offset.shape)
+    p = pooling(kwargs)
+    check(input, rois, offset, p)
+    check_grad(NAME, grad, input, (rois.shape[0], p.output_dim, p.pooled_size, p.pooled_size))
+    want_input, want_offset = wanted(offset, kwargs)
+    for_input = empty_like_format(input, input.shape) if want_input else input.new_empty(0)
+    return for_input, input.new_empty(0) if offset is None or not want_offset else offset.new_empty(offset.shape)
 
 
 class DeformPsroiPool(torch.autograd.Function):
@@ -127,8 +135,11 @@ class DeformPsroiPool(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         input, rois, offset = ctx.saved_tensors
-        for_input, for_offset = torch.ops.dcn.deform_psroi_pool_backward(grad, input, rois, offset, **ctx.kwargs)
-        return for_input, None, None if offset is None else for_offset, None
+        want_input, _, want_offset, _ = ctx.needs_input_grad
+        for_input, for_offset = torch.ops.dcn.deform_psroi_pool_backward(
+            grad, input, rois, offset, **ctx.kwargs, want_input=want_input, want_offset=want_offset
+        )
+        return for_input if want_input else None, None, for_offset if want_offset else None, None
 
 
 def autograd_kernel(input: Tensor, rois: Tensor, offset: Tensor | None = None, **kwargs: Any) -> Tensor:
@@ -145,7 +156,9 @@ def backward_autograd_kernel(
     """Second derivatives and forward mode over backward go through the composite."""
     if has_tangent(grad, input, offset) or needs_gradient(grad, input, offset):
         for_input, for_offset = composite.backward(grad, input, rois, offset, pooling(kwargs))
-        return for_input, input.new_zeros(0) if for_offset is None else for_offset
+        want_input, want_offset = wanted(offset, kwargs)
+        none = input.new_zeros(0)
+        return for_input if want_input else none, none if for_offset is None or not want_offset else for_offset
     return below_autograd(torch.ops.dcn.deform_psroi_pool_backward, grad, input, rois, offset, **kwargs)
 
 

@@ -62,7 +62,7 @@ def _(input: Tensor, rois: Tensor, *, spatial_scale: float, pooled_size: Sequenc
 @torch.library.register_fake("dcn::roi_pool_with_argmax", lib=LIBRARY)
 def _(input: Tensor, rois: Tensor, *, spatial_scale: float, pooled_size: Sequence[int]) -> tuple[Tensor, Tensor]:
     shape = output_shape(input, rois, pooled_size)
-    return empty_like_format(input, shape), torch.empty(shape, dtype=torch.int32, device=input.device)
+    return empty_like_format(input, shape), empty_like_format(input, shape).int()
 
 
 @torch.library.register_fake("dcn::roi_pool_backward", lib=LIBRARY)

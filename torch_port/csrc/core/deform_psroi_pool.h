@@ -97,11 +97,12 @@ DCN_HD int samples_inside(BinAxis<T> bin, int samples, int size) {
   return inside;
 }
 
+// stride_x: elements from one column to the next.
 template <class S, class T>
-DCN_HD FourCorners<T> load_corners(const S* plane, int width, AxisSample<T> y, AxisSample<T> x) {
+DCN_HD FourCorners<T> load_corners(const S* plane, int width, AxisSample<T> y, AxisSample<T> x, int64_t stride_x = 1) {
   const int top = y.low * width, bottom = y.high * width;
-  return {static_cast<T>(plane[top + x.low]), static_cast<T>(plane[top + x.high]),
-          static_cast<T>(plane[bottom + x.low]), static_cast<T>(plane[bottom + x.high])};
+  return {static_cast<T>(plane[(top + x.low) * stride_x]), static_cast<T>(plane[(top + x.high) * stride_x]),
+          static_cast<T>(plane[(bottom + x.low) * stride_x]), static_cast<T>(plane[(bottom + x.high) * stride_x])};
 }
 
 // Weights of the four corners, and the sum in MXNet's order (down the left column, then the right one).
@@ -142,11 +143,12 @@ DCN_HD void for_each_sample(BinAxis<T> bin_y, BinAxis<T> bin_x, int samples, int
 
 // The bin's output from its plane (channel): mean over the samples inside, 0 when there is none.
 template <class S, class T>
-DCN_HD T pool_bin(const S* plane, BinAxis<T> bin_y, BinAxis<T> bin_x, int samples, int height, int width) {
+DCN_HD T pool_bin(const S* plane, BinAxis<T> bin_y, BinAxis<T> bin_x, int samples, int height, int width,
+                  int64_t stride_x = 1) {
   T sum = 0;
   int count = 0;
   for_each_sample(bin_y, bin_x, samples, height, width, [&](AxisSample<T> y, AxisSample<T> x) {
-    sum = total(sum, interpolate(load_corners(plane, width, y, x), corner_weights(y.fraction, x.fraction)));
+    sum = total(sum, interpolate(load_corners(plane, width, y, x, stride_x), corner_weights(y.fraction, x.fraction)));
     ++count;
   });
   return count == 0 ? T(0) : sum / static_cast<T>(count);

@@ -36,13 +36,16 @@ DCN_HD PsroiRoi<T> psroi_roi(const T* roi, T spatial_scale) {
           position_sensitive_axis(roi[2], roi[4], spatial_scale, T(0))};
 }
 
-// The bin's output from its plane (channel): mean over its cells, row by row; 0 when there is none.
+// The bin's output from its plane (channel): mean over its cells, row by row; 0 when there is none. stride_x: elements
+// from one column to the next.
 template <class S, class T>
-DCN_HD T psroi_mean(const S* plane, CellRange rows, CellRange columns, int width) {
+DCN_HD T psroi_mean(const S* plane, CellRange rows, CellRange columns, int width, int64_t stride_x = 1) {
   const int area = rows.size() * columns.size();
   T sum = 0;
   for (int y = rows.begin; y < rows.end; ++y) {
-    for (int x = columns.begin; x < columns.end; ++x) sum = total(sum, static_cast<T>(plane[y * width + x]));
+    for (int x = columns.begin; x < columns.end; ++x) {
+      sum = total(sum, static_cast<T>(plane[(static_cast<int64_t>(y) * width + x) * stride_x]));
+    }
   }
   return area == 0 ? T(0) : sum / static_cast<T>(area);
 }

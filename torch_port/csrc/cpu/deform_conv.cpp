@@ -46,11 +46,6 @@ T* written(const Tensor& t, bool wanted = true) {
   return wanted ? static_cast<T*>(t.mutable_data_ptr()) : nullptr;
 }
 
-Tensor empty_like_format(const Tensor& input, const Sizes& sizes, bool channels_last) {
-  return torch::stable::empty(sizes, input.scalar_type(), std::nullopt, input.device(), std::nullopt,
-                              channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
-}
-
 // One forward call in memory: T of maps, C of coordinates.
 struct Forward {
   DeformConvShape shape;

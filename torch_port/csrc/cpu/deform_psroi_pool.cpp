@@ -9,7 +9,7 @@
 
 #include "cpu/deform_psroi_pool_plain.h"
 #include "cpu/kernel_choice.h"
-#include "cpu/roi_arguments.h"
+#include "cpu/roi_maps.h"
 
 namespace dcn::cpu {
 namespace {
@@ -39,18 +39,21 @@ bool vector_kernels_fit(const DeformPsroiShape& s) {
   return chosen_isa() != Isa::plain && std::max({image, offsets, bins}) <= 2147483647;
 }
 
+// One call in memory; the gradients that nobody asked for are null.
 template <class T>
 DeformPsroiArrays<T> arrays(const DeformPsroiShape& shape, const BinCells<T>& cells, const Tensor& input,
-                            const Tensor& rois, const std::optional<Tensor>& offset, double spatial_scale,
-                            double trans_std) {
+                            const Tensor& rois, const std::optional<Tensor>& offset, const Tensor& pooled,
+                            double spatial_scale, double trans_std) {
   check_images(NAME, rois.const_data_ptr<T>(), shape.num_rois, shape.num_images);
   return {shape,
+          strides_of(input),
+          strides_of(pooled),
           mxnet_parameter<T>(spatial_scale),
           mxnet_parameter<T>(trans_std),
           input.const_data_ptr<T>(),
           rois.const_data_ptr<T>(),
           offset ? offset->const_data_ptr<T>() : nullptr,
-          nullptr,
+          const_cast<T*>(pooled.const_data_ptr<T>()),  // written by the forward kernels only
           nullptr,
           nullptr,
           cells.group.data(),
@@ -58,12 +61,7 @@ DeformPsroiArrays<T> arrays(const DeformPsroiShape& shape, const BinCells<T>& ce
 }
 
 template <class T>
-void run_forward(DeformPsroiArrays<T> a, Tensor& output) {
-  a.output = output.mutable_data_ptr<T>();
-  if (is_empty(a.shape)) {
-    torch::stable::zero_(output);
-    return;
-  }
+void run_forward(const DeformPsroiArrays<T>& a) {
   const DeformPsroiForward<T> variants[3] = DCN_VARIANTS(deform_psroi_forward);
   const DeformPsroiForward<T> forward =
       vector_kernels_fit(a.shape) ? kernel_for_isa(variants) : deform_psroi_forward_plain<T>;
@@ -72,14 +70,15 @@ void run_forward(DeformPsroiArrays<T> a, Tensor& output) {
 }
 
 template <class T>
-void run_backward(DeformPsroiArrays<T> a, const Tensor& grad, Tensor& for_input, Tensor& for_offset) {
-  if (is_empty(a.shape)) return;
-  a.output = const_cast<T*>(grad.const_data_ptr<T>());  // only read
-  a.grad_input = for_input.mutable_data_ptr<T>();
-  torch::stable::parallel_for(0, static_cast<int64_t>(a.shape.output_dim) * a.shape.group, 1,
-                              [&](int64_t begin, int64_t end) { deform_psroi_grad_input(a, begin, end); });
-  if (!a.offset) return;
-  a.grad_offset = for_offset.mutable_data_ptr<T>();
+void run_backward(const DeformPsroiArrays<T>& a) {
+  if (a.grad_input != nullptr) {
+    const RoiWindows<T> rois(a);
+    const std::vector<CellRange> bins_of = bins_of_groups<T>(a.shape.pooled, a.shape.group);
+    torch::stable::parallel_for(0, a.shape.channels, 1, [&](int64_t begin, int64_t end) {
+      deform_psroi_grad_input(a, rois, bins_of, begin, end);
+    });
+  }
+  if (a.grad_offset == nullptr) return;
   const DeformPsroiGradOffset<T> variants[3] = DCN_VARIANTS(deform_psroi_grad_offset);
   const DeformPsroiGradOffset<T> grad_offset =
       vector_kernels_fit(a.shape) ? kernel_for_isa(variants) : deform_psroi_grad_offset_plain<T>;
@@ -93,38 +92,47 @@ Tensor deform_psroi_pool(const Tensor& input, const Tensor& rois, const std::opt
   const DeformPsroiShape shape =
       checked_deform_psroi_shape(NAME, input, rois, offset, output_dim, group_size, pooled_size, part_size,
                                  sample_per_part);
-  const Tensor x = torch::stable::contiguous(input), r = torch::stable::contiguous(rois);
+  const Tensor x = in_either_format(input), r = dense(rois);
   const std::optional<Tensor> o = dense(offset);
-  Tensor output = torch::stable::new_empty(x, {rois.size(0), output_dim, pooled_size, pooled_size});
-  if (input.scalar_type() == ScalarType::Float) {
-    run_forward(arrays<float>(shape, BinCells<float>(shape), x, r, o, spatial_scale, trans_std), output);
-  } else {
-    run_forward(arrays<double>(shape, BinCells<double>(shape), x, r, o, spatial_scale, trans_std), output);
-  }
-  return in_format_of(output, input);
+  Tensor output = empty_in_format_of(input, {rois.size(0), output_dim, pooled_size, pooled_size});
+  by_type(input, [&](auto zero) {
+    using T = decltype(zero);
+    const BinCells<T> cells(shape);
+    const DeformPsroiArrays<T> a = arrays<T>(shape, cells, x, r, o, output, spatial_scale, trans_std);
+    if (is_empty(shape)) {
+      torch::stable::zero_(output);
+    } else {
+      run_forward(a);
+    }
+  });
+  return output;
 }
 
 std::tuple<Tensor, Tensor> deform_psroi_pool_backward(const Tensor& grad, const Tensor& input, const Tensor& rois,
                                                       const std::optional<Tensor>& offset, double spatial_scale,
                                                       int64_t output_dim, int64_t group_size, int64_t pooled_size,
                                                       std::optional<int64_t> part_size, int64_t sample_per_part,
-                                                      double trans_std) {
+                                                      double trans_std, bool want_input, bool want_offset) {
   const DeformPsroiShape shape =
       checked_deform_psroi_shape(NAME, input, rois, offset, output_dim, group_size, pooled_size, part_size,
                                  sample_per_part);
   check_grad(NAME, grad, input, {rois.size(0), output_dim, pooled_size, pooled_size});
-  const Tensor x = torch::stable::contiguous(input), r = torch::stable::contiguous(rois);
-  const Tensor g = torch::stable::contiguous(grad);
+  want_offset = want_offset && offset.has_value();
+  const Tensor x = in_either_format(input), g = in_either_format(grad), r = dense(rois);
   const std::optional<Tensor> o = dense(offset);
-  Tensor for_input = torch::stable::new_zeros(x, {input.size(0), input.size(1), input.size(2), input.size(3)});
-  Tensor for_offset = o ? torch::stable::new_zeros(*o, {o->size(0), o->size(1), o->size(2), o->size(3)})
-                        : torch::stable::new_zeros(x, {0});
-  if (input.scalar_type() == ScalarType::Float) {
-    run_backward(arrays<float>(shape, BinCells<float>(shape), x, r, o, spatial_scale, trans_std), g, for_input, for_offset);
-  } else {
-    run_backward(arrays<double>(shape, BinCells<double>(shape), x, r, o, spatial_scale, trans_std), g, for_input, for_offset);
-  }
-  return {in_format_of(for_input, input), for_offset};
+  const Sizes none = {0};
+  Tensor for_input = want_input ? empty_in_format_of(input, sizes_of(input)) : torch::stable::new_empty(input, none);
+  Tensor for_offset = torch::stable::new_zeros(input, want_offset ? sizes_of(*offset) : none);
+  torch::stable::zero_(for_input);
+  by_type(input, [&](auto zero) {
+    using T = decltype(zero);
+    const BinCells<T> cells(shape);
+    DeformPsroiArrays<T> a = arrays<T>(shape, cells, x, r, o, g, spatial_scale, trans_std);
+    a.grad_input = want_input ? for_input.mutable_data_ptr<T>() : nullptr;
+    a.grad_offset = want_offset ? for_offset.mutable_data_ptr<T>() : nullptr;
+    if (!is_empty(shape)) run_backward(a);
+  });
+  return {for_input, for_offset};
 }
 
 }  // namespace
@@ -137,7 +145,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(dcn, m) {
   m.def(
       "deform_psroi_pool_backward(Tensor grad, Tensor input, Tensor rois, Tensor? offset, *, float spatial_scale, "
       "int output_dim, int group_size, int pooled_size, int? part_size=None, int sample_per_part=1, "
-      "float trans_std=0.0) -> (Tensor, Tensor)");
+      "float trans_std=0.0, bool want_input=True, bool want_offset=True) -> (Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(dcn, CPU, m) {

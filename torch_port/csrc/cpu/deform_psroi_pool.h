@@ -4,13 +4,16 @@
 #include <cstdint>
 
 #include "core/deform_psroi_pool.h"
+#include "cpu/strides.h"
 
 namespace dcn::cpu {
 
-// Contiguous tensors; offset is null without offsets. grad_* are null in the forward pass.
+// offset: null without offsets; grad_*: null where nobody asked. Maps and pooled results in either format, the rest
+// contiguous.
 template <class T>
 struct DeformPsroiArrays {
   DeformPsroiShape shape;
+  Strides map, pooled;  // of input and grad_input; of output
   T spatial_scale, trans_std;
   const T* input;   // [N, channels, H, W]
   const T* rois;    // [R, 5]

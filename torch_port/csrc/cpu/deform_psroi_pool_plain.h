@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "core/psroi_pool.h"
 #include "cpu/deform_psroi_pool.h"
 
 namespace dcn::cpu {
@@ -17,24 +18,34 @@ Bin<T> bin_of(const DeformPsroiArrays<T>& a, const DeformPsroiRoi<T>& window, in
                    a.part_cells[column]);
 }
 
+// The plane of the input that bin (row, column) of `channel` reads.
+template <class T>
+const T* plane_of(const DeformPsroiArrays<T>& a, int image, int channel, int row, int column) {
+  const int64_t cell = (static_cast<int64_t>(channel) * a.shape.group + a.group_cells[row]) * a.shape.group;
+  return a.input + image * a.map.image + (cell + a.group_cells[column]) * a.map.channel;
+}
+
+template <class T>
+int64_t output_element(const DeformPsroiArrays<T>& a, int64_t roi, int channel, int row, int column) {
+  return roi * a.pooled.image + channel * a.pooled.channel + (row * a.shape.pooled + column) * a.pooled.place;
+}
+
 // Output rows [begin, end) of (RoI, output channel).
 template <class T>
 void deform_psroi_forward_plain(const DeformPsroiArrays<T>& a, int64_t begin, int64_t end) {
   const DeformPsroiShape& s = a.shape;
-  const int64_t plane_size = static_cast<int64_t>(s.height) * s.width;
   for (int64_t unit = begin; unit < end; ++unit) {
     const int64_t roi = unit / s.output_dim;
     const int channel = static_cast<int>(unit % s.output_dim), image = roi_image(a.rois + roi * 5, s.num_images);
     const DeformPsroiRoi<T> window = deform_psroi_roi(a.rois + roi * 5, a.spatial_scale);
     for (int row = 0; row < s.pooled; ++row) {
       for (int column = 0; column < s.pooled; ++column) {
-        T& output = a.output[(unit * s.pooled + row) * s.pooled + column];
+        T& output = a.output[output_element(a, roi, channel, row, column)];
         output = T(0);
         if (image < 0) continue;
-        const int64_t cell = (static_cast<int64_t>(channel) * s.group + a.group_cells[row]) * s.group;
-        const T* plane = a.input + (static_cast<int64_t>(image) * s.channels + cell + a.group_cells[column]) * plane_size;
         const auto [y_axis, x_axis] = bin_of(a, window, roi, channel, row, column);
-        output = pool_bin(plane, y_axis, x_axis, s.samples, s.height, s.width);
+        output = pool_bin(plane_of(a, image, channel, row, column), y_axis, x_axis, s.samples, s.height, s.width,
+                          a.map.place);
       }
     }
   }
@@ -44,7 +55,7 @@ void deform_psroi_forward_plain(const DeformPsroiArrays<T>& a, int64_t begin, in
 template <class T>
 void deform_psroi_grad_offset_plain(const DeformPsroiArrays<T>& a, int64_t begin, int64_t end) {
   const DeformPsroiShape& s = a.shape;
-  const int64_t plane_size = static_cast<int64_t>(s.height) * s.width, part_size = static_cast<int64_t>(s.part) * s.part;
+  const int64_t part_size = static_cast<int64_t>(s.part) * s.part;
   const int channels_per_class = s.output_dim / s.num_classes;
   for (int64_t unit = begin; unit < end; ++unit) {
     const int64_t roi = unit / s.num_classes;
@@ -56,20 +67,18 @@ void deform_psroi_grad_offset_plain(const DeformPsroiArrays<T>& a, int64_t begin
     for (int channel = first_channel; channel < first_channel + channels_per_class; ++channel) {
       for (int row = 0; row < s.pooled; ++row) {
         for (int column = 0; column < s.pooled; ++column) {
-          const int64_t cell = (static_cast<int64_t>(channel) * s.group + a.group_cells[row]) * s.group;
-          const T* plane =
-              a.input + (static_cast<int64_t>(image) * s.channels + cell + a.group_cells[column]) * plane_size;
+          const T* plane = plane_of(a, image, channel, row, column);
           const auto [y_axis, x_axis] = bin_of(a, window, roi, channel, row, column);
           T sum_y = 0, sum_x = 0;
           int count = 0;
           for_each_sample(y_axis, x_axis, s.samples, s.height, s.width, [&](AxisSample<T> y, AxisSample<T> x) {
-            const FourCorners<T> v = load_corners(plane, s.width, y, x);
+            const FourCorners<T> v = load_corners(plane, s.width, y, x, a.map.place);
             sum_x = total(sum_x, slope_x(v, y.fraction));
             sum_y = total(sum_y, slope_y(v, x.fraction));
             ++count;
           });
           if (count == 0) continue;
-          const T upstream = a.output[((roi * s.output_dim + channel) * s.pooled + row) * s.pooled + column];
+          const T upstream = a.output[output_element(a, roi, channel, row, column)];
           T* x = a.grad_offset + unit * 2 * part_size + a.part_cells[row] * s.part + a.part_cells[column];
           x[0] += sum_x / static_cast<T>(count) * per_x * upstream;
           x[part_size] += sum_y / static_cast<T>(count) * per_y * upstream;
@@ -96,43 +105,59 @@ struct InsideSamples {
   }
 };
 
-// Adds to the planes (channel, group row) in [begin, end): no other thread touches them, and each sees the RoIs in
-// order, so the result does not depend on the number of threads.
+// Every RoI's image (-1: it is none) and place in the map, made once.
 template <class T>
-void deform_psroi_grad_input(const DeformPsroiArrays<T>& a, int64_t begin, int64_t end) {
+struct RoiWindows {
+  std::vector<int> image;
+  std::vector<DeformPsroiRoi<T>> window;
+
+  explicit RoiWindows(const DeformPsroiArrays<T>& a) {
+    for (int64_t roi = 0; roi < a.shape.num_rois; ++roi) {
+      image.push_back(roi_image(a.rois + roi * 5, a.shape.num_images));
+      window.push_back(deform_psroi_roi(a.rois + roi * 5, a.spatial_scale));
+    }
+  }
+};
+
+// Adds one bin's share to its plane, sample by sample.
+template <class T>
+void spread_bin(const DeformPsroiArrays<T>& a, const InsideSamples<T>& ys, const InsideSamples<T>& xs, T grad, T* plane) {
+  const int64_t pixel = a.map.place, line = a.shape.width * pixel;
+  for (int iy = 0; iy < ys.count; ++iy) {
+    const AxisSample<T> y = ys.samples[iy];
+    T *top = plane + y.low * line, *bottom = plane + y.high * line;
+    for (int ix = 0; ix < xs.count; ++ix) {
+      const AxisSample<T> x = xs.samples[ix];
+      const FourCorners<T> w = corner_weights(y.fraction, x.fraction);
+      top[x.low * pixel] += w.v00 * grad;
+      bottom[x.low * pixel] += w.v10 * grad;
+      top[x.high * pixel] += w.v01 * grad;
+      bottom[x.high * pixel] += w.v11 * grad;
+    }
+  }
+}
+
+// Adds to the channels [begin, end) of the maps, whose planes no other thread touches: RoIs in order, so the result does
+// not depend on the number of threads; plane by plane, so that each stays in cache. bins_of: bins_of_groups.
+template <class T>
+void deform_psroi_grad_input(const DeformPsroiArrays<T>& a, const RoiWindows<T>& rois,
+                             const std::vector<CellRange>& bins_of, int64_t begin, int64_t end) {
   const DeformPsroiShape& s = a.shape;
-  const int64_t plane_size = static_cast<int64_t>(s.height) * s.width;
   InsideSamples<T> ys(s.samples), xs(s.samples);
-  for (int64_t roi = 0; roi < s.num_rois; ++roi) {
-    const int image = roi_image(a.rois + roi * 5, s.num_images);
-    if (image < 0) continue;
-    const DeformPsroiRoi<T> window = deform_psroi_roi(a.rois + roi * 5, a.spatial_scale);
-    for (int64_t unit = begin; unit < end; ++unit) {
-      const int channel = static_cast<int>(unit / s.group);
-      T* planes = a.grad_input + (image * static_cast<int64_t>(s.channels) + unit * s.group) * plane_size;
-      for (int row = 0; row < s.pooled; ++row) {
-        if (a.group_cells[row] != unit % s.group) continue;
-        for (int column = 0; column < s.pooled; ++column) {
-          const auto [y_axis, x_axis] = bin_of(a, window, roi, channel, row, column);
+  for (int64_t unit = begin; unit < end; ++unit) {
+    const int channel = static_cast<int>(unit / (s.group * s.group));
+    const CellRange rows = bins_of[unit / s.group % s.group], columns = bins_of[unit % s.group];
+    for (int64_t roi = 0; roi < s.num_rois; ++roi) {
+      if (rois.image[roi] < 0) continue;
+      T* plane = a.grad_input + rois.image[roi] * a.map.image + unit * a.map.channel;
+      for (int row = rows.begin; row < rows.end; ++row) {
+        for (int column = columns.begin; column < columns.end; ++column) {
+          const auto [y_axis, x_axis] = bin_of(a, rois.window[roi], roi, channel, row, column);
           ys.fill(y_axis, s.samples, s.height);
           xs.fill(x_axis, s.samples, s.width);
           if (ys.count == 0 || xs.count == 0) continue;
-          const T grad = a.output[((roi * s.output_dim + channel) * s.pooled + row) * s.pooled + column] /
-                         static_cast<T>(ys.count * xs.count);
-          T* plane = planes + a.group_cells[column] * plane_size;
-          for (int iy = 0; iy < ys.count; ++iy) {
-            const AxisSample<T> y = ys.samples[iy];
-            T* top = plane + y.low * s.width;
-            T* bottom = plane + y.high * s.width;
-            for (int ix = 0; ix < xs.count; ++ix) {
-              const AxisSample<T> x = xs.samples[ix];
-              const FourCorners<T> w = corner_weights(y.fraction, x.fraction);
-              top[x.low] += w.v00 * grad;
-              bottom[x.low] += w.v10 * grad;
-              top[x.high] += w.v01 * grad;
-              bottom[x.high] += w.v11 * grad;
-            }
-          }
+          const T grad = a.output[output_element(a, roi, channel, row, column)];
+          spread_bin(a, ys, xs, grad / static_cast<T>(ys.count * xs.count), plane);
         }
       }
     }

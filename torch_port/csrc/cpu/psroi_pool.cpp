@@ -7,105 +7,116 @@
 #include <optional>
 #include <vector>
 
-#include "cpu/roi_arguments.h"
+#include "cpu/roi_maps.h"
 
 namespace dcn::cpu {
 namespace {
 
 constexpr const char* NAME = "psroi_pool";
 
-// Cells of every bin on both axes, once per RoI.
-struct BinCells {
+// Every RoI's image (-1: it is none) and the cells of its bins on both axes [R, P], made once.
+struct RoiBins {
+  std::vector<int> image;
   std::vector<CellRange> rows, columns;
 
   template <class T>
-  BinCells(const T* roi, T spatial_scale, const PsroiShape& s) {
-    const PsroiRoi<T> window = psroi_roi(roi, spatial_scale);
-    for (int bin = 0; bin < s.pooled; ++bin) {
-      rows.push_back(psroi_cells(window.y, bin, s.pooled, s.height));
-      columns.push_back(psroi_cells(window.x, bin, s.pooled, s.width));
+  RoiBins(const PsroiShape& s, T spatial_scale, const T* rois) {
+    check_images(NAME, rois, s.num_rois, s.num_images);
+    for (int64_t roi = 0; roi < s.num_rois; ++roi, rois += 5) {
+      image.push_back(roi_image(rois, s.num_images));
+      const PsroiRoi<T> window = psroi_roi(rois, spatial_scale);
+      for (int bin = 0; bin < s.pooled; ++bin) {
+        rows.push_back(psroi_cells(window.y, bin, s.pooled, s.height));
+        columns.push_back(psroi_cells(window.x, bin, s.pooled, s.width));
+      }
     }
   }
 };
 
-// Sums of four planes at once: each is one chain of additions in MXNet's order, four chains hide its latency.
+// One call in memory. maps: [N, C, H, W], or its gradient; pooled: [R, D, P, P], or its gradient.
 template <class T>
-void mean_of_four(const T* plane, int64_t stride, CellRange rows, CellRange columns, int width, T* output,
+struct PsroiArrays {
+  PsroiShape shape;
+  Strides map_strides, pooled_strides;
+  T* maps;
+  T* pooled;
+};
+
+// Sums of four planes at once: each is one chain of additions in MXNet's order, four chains hide its latency.
+template <class T, class Pixel>
+void mean_of_four(const T* plane, int64_t stride, Pixel pixel, CellRange rows, CellRange columns, int width, T* output,
                   int64_t output_stride) {
   const int area = rows.size() * columns.size();
   T s0 = 0, s1 = 0, s2 = 0, s3 = 0;
   for (int y = rows.begin; y < rows.end; ++y) {
-    const T* p = plane + static_cast<int64_t>(y) * width;
-    for (int x = columns.begin; x < columns.end; ++x) {
-      s0 += p[x];
-      s1 += p[x + stride];
-      s2 += p[x + 2 * stride];
-      s3 += p[x + 3 * stride];
+    const T* p = plane + (static_cast<int64_t>(y) * width + columns.begin) * pixel;
+    for (int x = columns.begin; x < columns.end; ++x, p += pixel) {
+      s0 += p[0];
+      s1 += p[stride];
+      s2 += p[2 * stride];
+      s3 += p[3 * stride];
     }
   }
   const T sums[4] = {s0, s1, s2, s3};
   for (int i = 0; i < 4; ++i) output[i * output_stride] = area ? sums[i] / static_cast<T>(area) : T(0);
 }
 
-// Output rows [begin, end) of (RoI, output channel).
-template <class T>
-void forward(const PsroiShape& s, T spatial_scale, const T* input, const T* rois, T* output, int64_t begin,
-             int64_t end) {
-  const int64_t plane_size = static_cast<int64_t>(s.height) * s.width, bins = static_cast<int64_t>(s.pooled) * s.pooled;
-  const int64_t channel_stride = static_cast<int64_t>(s.group) * s.group * plane_size;
-  for (int64_t row = begin; row < end;) {
-    const int64_t roi = row / s.output_dim, first = row % s.output_dim;
-    const int64_t last = std::min<int64_t>(s.output_dim, end - roi * s.output_dim);
-    row = roi * s.output_dim + last;
-    T* roi_output = output + roi * s.output_dim * bins;
-    const int image = roi_image(rois + roi * 5, s.num_images);
-    if (image < 0) {
-      std::fill(roi_output + first * bins, roi_output + last * bins, T(0));
-      continue;
+// Output channels [first, last) of one RoI.
+template <class T, class Pixel>
+void pool_roi(const PsroiArrays<T>& a, const RoiBins& bins, Pixel pixel, int64_t roi, int64_t first, int64_t last) {
+  const PsroiShape& s = a.shape;
+  const int64_t group_stride = a.map_strides.channel, channel_stride = group_stride * s.group * s.group;
+  const int64_t output_stride = a.pooled_strides.channel;
+  const CellRange *all_rows = bins.rows.data() + roi * s.pooled, *all_columns = bins.columns.data() + roi * s.pooled;
+  const T* image = a.maps + std::max(bins.image[roi], 0) * a.map_strides.image;
+  T* output = a.pooled + roi * a.pooled_strides.image;
+  for (int bin = 0; bin < s.pooled * s.pooled; ++bin) {
+    const int bin_y = bin / s.pooled, bin_x = bin % s.pooled;
+    const CellRange rows = bins.image[roi] < 0 ? CellRange{0, 0} : all_rows[bin_y], columns = all_columns[bin_x];
+    const int group = group_cell<T>(bin_y, s.pooled, s.group) * s.group + group_cell<T>(bin_x, s.pooled, s.group);
+    const T* planes = image + group * group_stride;
+    T* to = output + bin * a.pooled_strides.place;
+    int64_t c = first;
+    for (; c + 4 <= last; c += 4) {
+      mean_of_four(planes + c * channel_stride, channel_stride, pixel, rows, columns, s.width, to + c * output_stride,
+                   output_stride);
     }
-    const BinCells cells(rois + roi * 5, spatial_scale, s);
-    const T* image_data = input + static_cast<int64_t>(image) * s.channels * plane_size;
-    for (int bin_y = 0; bin_y < s.pooled; ++bin_y) {
-      for (int bin_x = 0; bin_x < s.pooled; ++bin_x) {
-        const CellRange rows = cells.rows[bin_y], columns = cells.columns[bin_x];
-        const int group = group_cell<T>(bin_y, s.pooled, s.group) * s.group + group_cell<T>(bin_x, s.pooled, s.group);
-        const T* planes = image_data + group * plane_size;
-        T* bin_output = roi_output + bin_y * s.pooled + bin_x;
-        int64_t c = first;
-        for (; c + 4 <= last; c += 4) {
-          mean_of_four(planes + c * channel_stride, channel_stride, rows, columns, s.width, bin_output + c * bins, bins);
-        }
-        for (; c < last; ++c) {
-          bin_output[c * bins] = psroi_mean<T, T>(planes + c * channel_stride, rows, columns, s.width);
-        }
-      }
+    for (; c < last; ++c) {
+      to[c * output_stride] = psroi_mean<T, T>(planes + c * channel_stride, rows, columns, s.width, pixel);
     }
   }
 }
 
-// Adds to the planes of (output channel, group row) in [begin, end): no other thread touches them, and each sees the
-// RoIs in order, so the result does not depend on the number of threads.
-template <class T>
-void backward(const PsroiShape& s, T spatial_scale, const T* grad, const T* rois, T* grad_input, int64_t begin,
-              int64_t end) {
-  const int64_t plane_size = static_cast<int64_t>(s.height) * s.width;
+// Adds one bin's share to the cells of one plane.
+template <class T, class Pixel>
+void spread_bin(T* plane, CellRange rows, CellRange columns, int width, Pixel pixel, T share) {
+  for (int y = rows.begin; y < rows.end; ++y) {
+    T* line = plane + static_cast<int64_t>(y) * width * pixel;
+    for (int x = columns.begin; x < columns.end; ++x) line[x * pixel] += share;
+  }
+}
+
+// Adds to the planes of (output channel, group row) in [begin, end): no other thread touches them, and each sees the RoIs
+// in order, so the result does not depend on the number of threads. RoIs outermost: a bin's loops are as long for every
+// channel, which branch prediction thrives on. bins_of: bins_of_groups.
+template <class T, class Pixel>
+void spread(const PsroiArrays<T>& a, const RoiBins& bins, const std::vector<CellRange>& bins_of, Pixel pixel,
+            int64_t begin, int64_t end) {
+  const PsroiShape& s = a.shape;
   for (int64_t roi = 0; roi < s.num_rois; ++roi) {
-    const int image = roi_image(rois + roi * 5, s.num_images);
-    if (image < 0) continue;
-    const BinCells cells(rois + roi * 5, spatial_scale, s);
+    if (bins.image[roi] < 0) continue;
+    const CellRange *rows = bins.rows.data() + roi * s.pooled, *columns = bins.columns.data() + roi * s.pooled;
     for (int64_t unit = begin; unit < end; ++unit) {
-      T* planes = grad_input + (image * static_cast<int64_t>(s.channels) + unit * s.group) * plane_size;
-      for (int bin_y = 0; bin_y < s.pooled; ++bin_y) {
-        if (group_cell<T>(bin_y, s.pooled, s.group) != unit % s.group) continue;
-        const T* grad_row = grad + ((roi * s.output_dim + unit / s.group) * s.pooled + bin_y) * s.pooled;
-        for (int bin_x = 0; bin_x < s.pooled; ++bin_x) {
-          const CellRange rows = cells.rows[bin_y], columns = cells.columns[bin_x];
-          const int area = rows.size() * columns.size();
-          if (area == 0) continue;
-          const T share = grad_row[bin_x] / static_cast<T>(area);
-          T* plane = planes + group_cell<T>(bin_x, s.pooled, s.group) * plane_size;
-          for (int y = rows.begin; y < rows.end; ++y) {
-            for (int x = columns.begin; x < columns.end; ++x) plane[static_cast<int64_t>(y) * s.width + x] += share;
+      const CellRange bin_rows = bins_of[unit % s.group];
+      T* planes = a.maps + bins.image[roi] * a.map_strides.image + unit * s.group * a.map_strides.channel;
+      const T* above = a.pooled + roi * a.pooled_strides.image + unit / s.group * a.pooled_strides.channel;
+      for (int y = bin_rows.begin; y < bin_rows.end; ++y) {
+        for (int group = 0; group < s.group; ++group) {
+          for (int x = bins_of[group].begin; x < bins_of[group].end; ++x) {
+            const int area = rows[y].size() * columns[x].size();
+            if (area == 0) continue;
+            const T share = above[(y * s.pooled + x) * a.pooled_strides.place] / static_cast<T>(area);
+            spread_bin(planes + group * a.map_strides.channel, rows[y], columns[x], s.width, pixel, share);
           }
         }
       }
@@ -114,50 +125,59 @@ void backward(const PsroiShape& s, T spatial_scale, const T* grad, const T* rois
 }
 
 template <class T>
-void run_forward(const PsroiShape& s, double spatial_scale, const Tensor& input, const Tensor& rois, Tensor& output) {
-  const T* r = rois.const_data_ptr<T>();
-  check_images(NAME, r, s.num_rois, s.num_images);
-  torch::stable::parallel_for(0, static_cast<int64_t>(s.num_rois) * s.output_dim, 8, [&](int64_t begin, int64_t end) {
-    forward(s, mxnet_parameter<T>(spatial_scale), input.const_data_ptr<T>(), r, output.mutable_data_ptr<T>(), begin,
-            end);
+void run_forward(const PsroiArrays<T>& a, const RoiBins& bins) {
+  const int64_t channels = a.shape.output_dim;
+  with_pixel(a.map_strides, [&](auto pixel) {
+    torch::stable::parallel_for(0, a.shape.num_rois * channels, 8, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end;) {
+        const int64_t roi = row / channels, last = std::min(channels, end - roi * channels);
+        pool_roi(a, bins, pixel, roi, row % channels, last);
+        row = roi * channels + last;
+      }
+    });
   });
 }
 
 template <class T>
-void run_backward(const PsroiShape& s, double spatial_scale, const Tensor& grad, const Tensor& rois, Tensor& result) {
-  const T* r = rois.const_data_ptr<T>();
-  check_images(NAME, r, s.num_rois, s.num_images);
-  torch::stable::parallel_for(0, static_cast<int64_t>(s.output_dim) * s.group, 1, [&](int64_t begin, int64_t end) {
-    backward(s, mxnet_parameter<T>(spatial_scale), grad.const_data_ptr<T>(), r, result.mutable_data_ptr<T>(), begin,
-             end);
+void run_backward(const PsroiArrays<T>& a, const RoiBins& bins) {
+  const int64_t units = static_cast<int64_t>(a.shape.output_dim) * a.shape.group;
+  const std::vector<CellRange> bins_of = bins_of_groups<T>(a.shape.pooled, a.shape.group);
+  with_pixel(a.map_strides, [&](auto pixel) {
+    torch::stable::parallel_for(0, units, 1,
+                                [&](int64_t begin, int64_t end) { spread(a, bins, bins_of, pixel, begin, end); });
+  });
+}
+
+// run(arrays, bins) for the data type; neither tensor is written but by `run`.
+template <class Run>
+void with_arrays(const PsroiShape& s, double spatial_scale, const Tensor& maps, const Tensor& rois, const Tensor& pooled,
+                 Run run) {
+  by_type(maps, [&](auto zero) {
+    using T = decltype(zero);
+    const PsroiArrays<T> a = {s, strides_of(maps), strides_of(pooled), const_cast<T*>(maps.const_data_ptr<T>()),
+                              const_cast<T*>(pooled.const_data_ptr<T>())};
+    run(a, RoiBins(s, mxnet_parameter<T>(spatial_scale), rois.const_data_ptr<T>()));
   });
 }
 
 Tensor psroi_pool(const Tensor& input, const Tensor& rois, double spatial_scale, int64_t output_dim,
                   int64_t pooled_size, std::optional<int64_t> group_size) {
   const PsroiShape shape = checked_psroi_shape(NAME, input, rois, output_dim, pooled_size, group_size);
-  const Tensor x = torch::stable::contiguous(input), r = torch::stable::contiguous(rois);
-  Tensor output = torch::stable::new_empty(x, {rois.size(0), output_dim, pooled_size, pooled_size});
-  if (input.scalar_type() == ScalarType::Float) {
-    run_forward<float>(shape, spatial_scale, x, r, output);
-  } else {
-    run_forward<double>(shape, spatial_scale, x, r, output);
-  }
-  return in_format_of(output, input);
+  const Tensor output = empty_in_format_of(input, {rois.size(0), output_dim, pooled_size, pooled_size});
+  with_arrays(shape, spatial_scale, in_either_format(input), dense(rois), output,
+              [](const auto& a, const RoiBins& bins) { run_forward(a, bins); });
+  return output;
 }
 
 Tensor psroi_pool_backward(const Tensor& grad, const Tensor& input, const Tensor& rois, double spatial_scale,
                            int64_t output_dim, int64_t pooled_size, std::optional<int64_t> group_size) {
   const PsroiShape shape = checked_psroi_shape(NAME, input, rois, output_dim, pooled_size, group_size);
   check_grad(NAME, grad, input, {rois.size(0), output_dim, pooled_size, pooled_size});
-  const Tensor g = torch::stable::contiguous(grad), r = torch::stable::contiguous(rois);
-  Tensor result = torch::stable::new_zeros(input, {input.size(0), input.size(1), input.size(2), input.size(3)});
-  if (input.scalar_type() == ScalarType::Float) {
-    run_backward<float>(shape, spatial_scale, g, r, result);
-  } else {
-    run_backward<double>(shape, spatial_scale, g, r, result);
-  }
-  return in_format_of(result, input);
+  Tensor result = empty_in_format_of(input, sizes_of(input));
+  torch::stable::zero_(result);
+  with_arrays(shape, spatial_scale, result, dense(rois), in_either_format(grad),
+              [](const auto& a, const RoiBins& bins) { run_backward(a, bins); });
+  return result;
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cpu/kernel_choice.h"
-#include "cpu/roi_arguments.h"
+#include "cpu/roi_maps.h"
 
 namespace dcn::cpu {
 namespace {
@@ -24,74 +24,104 @@ void run_forward(const RoiPoolShape& s, double spatial_scale, const Tensor& inpu
                               input.const_data_ptr<T>(),
                               rois.const_data_ptr<T>(),
                               output.mutable_data_ptr<T>(),
-                              argmax.mutable_data_ptr<int>()};
+                              argmax.mutable_data_ptr<int>(),
+                              strides_of(output)};
   const RoiPoolForward<T> variants[3] = DCN_VARIANTS(roi_pool_forward);
   const RoiPoolForward<T> kernel = kernel_for_isa(variants);
   const int64_t blocks = (s.channels + ROI_POOL_BLOCK - 1) / ROI_POOL_BLOCK;
   torch::stable::parallel_for(0, s.num_rois * blocks, 1, [&](int64_t begin, int64_t end) { kernel(a, begin, end); });
 }
 
+// Reads the map with channels innermost: a map that lies otherwise is copied so, which vectors of channels earn back.
 std::tuple<Tensor, Tensor> roi_pool_with_argmax(const Tensor& input, const Tensor& rois, double spatial_scale,
                                                 std::vector<int64_t> pooled_size) {
   const RoiPoolShape shape = checked_roi_pool_shape(NAME, input, rois, pooled_size);
-  const Tensor x = torch::stable::contiguous(input, MemoryFormat::ChannelsLast);
-  const Tensor r = torch::stable::contiguous(rois);
-  Tensor output = torch::stable::new_empty(rois, {rois.size(0), input.size(1), pooled_size[0], pooled_size[1]});
-  Tensor argmax = torch::stable::new_empty(rois, {rois.size(0), input.size(1), pooled_size[0], pooled_size[1]},
-                                           ScalarType::Int);
-  if (input.scalar_type() == ScalarType::Float) {
-    run_forward<float>(shape, spatial_scale, x, r, output, argmax);
-  } else {
-    run_forward<double>(shape, spatial_scale, x, r, output, argmax);
-  }
-  return {in_format_of(output, input), argmax};
+  const Tensor x = torch::stable::contiguous(input, MemoryFormat::ChannelsLast), r = dense(rois);
+  const Sizes sizes = {rois.size(0), input.size(1), pooled_size[0], pooled_size[1]};
+  Tensor output = empty_in_format_of(input, sizes);
+  Tensor argmax = torch::stable::empty(sizes, ScalarType::Int, std::nullopt, input.device(), std::nullopt,
+                                       is_channels_last(input) ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
+  by_type(input, [&](auto zero) { run_forward<decltype(zero)>(shape, spatial_scale, x, r, output, argmax); });
+  return {output, argmax};
 }
 
 Tensor roi_pool(const Tensor& input, const Tensor& rois, double spatial_scale, std::vector<int64_t> pooled_size) {
   return std::get<0>(roi_pool_with_argmax(input, rois, spatial_scale, pooled_size));
 }
 
-// No other thread touches a channel's planes, and each sees the RoIs in order, so the result does not depend on the
-// number of threads. A few channels at a time, whose planes stay in cache.
+// One backward call in memory.
 template <class T>
-void backward(const Tensor& grad, const Tensor& rois, const Tensor& argmax, Tensor& result) {
-  constexpr int64_t BLOCK = 8;
-  const int64_t channels = result.size(1), plane_size = result.size(2) * result.size(3);
-  const int64_t bins = grad.size(2) * grad.size(3), num_rois = rois.size(0);
-  const T *g = grad.const_data_ptr<T>(), *r = rois.const_data_ptr<T>();
-  const int* cells = argmax.const_data_ptr<int>();
-  T* to = result.mutable_data_ptr<T>();
-  std::vector<int> image(num_rois);
-  for (int64_t roi = 0; roi < num_rois; ++roi) image[roi] = roi_image(r + roi * 5, static_cast<int>(result.size(0)));
-  torch::stable::parallel_for(0, (channels + BLOCK - 1) / BLOCK, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
-      const int64_t last = std::min(channels, (block + 1) * BLOCK);
-      for (int64_t roi = 0; roi < num_rois; ++roi) {
-        if (image[roi] < 0) continue;
-        for (int64_t c = block * BLOCK; c < last; ++c) {
-          T* plane = to + (image[roi] * channels + c) * plane_size;
-          const T* from = g + (roi * channels + c) * bins;
-          const int* cell = cells + (roi * channels + c) * bins;
-          for (int64_t bin = 0; bin < bins; ++bin) {
-            if (cell[bin] >= 0 && cell[bin] < plane_size) plane[cell[bin]] += from[bin];
-          }
+struct Spread {
+  RoiPoolShape shape;
+  std::vector<int> image;  // of every RoI, -1: it is none
+  Strides map, pooled;
+  const T* grad;
+  const int* argmax;
+  T* to;
+
+  int64_t num_cells() const { return static_cast<int64_t>(shape.height) * shape.width; }
+  int64_t num_bins() const { return static_cast<int64_t>(shape.pooled_height) * shape.pooled_width; }
+
+  // One RoI's share of channels [first, last). pixel: elements from one pixel to the next.
+  template <class Pixel>
+  void add(int64_t roi, int64_t first, int64_t last, Pixel pixel) const {
+    const int64_t bins = num_bins();
+    const auto cells = static_cast<unsigned>(num_cells());  // what is negative is larger as such
+    T* image_to = to + image[roi] * map.image;
+    const T* from = grad + roi * pooled.image;
+    const int* cell = argmax + roi * pooled.image;
+    if (pooled.channel == 1) {
+      for (int64_t bin = 0; bin < bins; ++bin, from += pooled.place, cell += pooled.place) {
+        for (int64_t c = first; c < last; ++c) {
+          const auto at = static_cast<unsigned>(cell[c]);
+          if (at < cells) image_to[c * map.channel + at * pixel] += from[c];
         }
       }
+      return;
     }
+    for (int64_t c = first; c < last; ++c) {
+      T* plane = image_to + c * map.channel;
+      for (int64_t i = c * pooled.channel; i < c * pooled.channel + bins; ++i) {
+        const auto at = static_cast<unsigned>(cell[i]);
+        if (at < cells) plane[at * pixel] += from[i];
+      }
+    }
+  }
+};
+
+// No other thread touches a channel, and each sees the RoIs in order, so the result does not depend on the number of
+// threads. A few channels at a time, whose planes stay in cache.
+template <class T>
+void backward(const Spread<T>& spread) {
+  constexpr int64_t BLOCK = 8;
+  const int64_t channels = spread.shape.channels;
+  with_pixel(spread.map, [&](auto pixel) {
+    torch::stable::parallel_for(0, (channels + BLOCK - 1) / BLOCK, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t first = begin * BLOCK; first < std::min(end * BLOCK, channels); first += BLOCK) {
+        for (int64_t roi = 0; roi < spread.shape.num_rois; ++roi) {
+          if (spread.image[roi] >= 0) spread.add(roi, first, std::min(first + BLOCK, channels), pixel);
+        }
+      }
+    });
   });
 }
 
 Tensor roi_pool_backward(const Tensor& grad, const Tensor& input, const Tensor& rois, const Tensor& argmax) {
-  checked_roi_pool_argmax(NAME, grad, input, rois, argmax);
-  const Tensor g = torch::stable::contiguous(grad), r = torch::stable::contiguous(rois);
-  const Tensor a = torch::stable::contiguous(argmax);
-  Tensor result = torch::stable::new_zeros(input, {input.size(0), input.size(1), input.size(2), input.size(3)});
-  if (input.scalar_type() == ScalarType::Float) {
-    backward<float>(g, r, a, result);
-  } else {
-    backward<double>(g, r, a, result);
-  }
-  return in_format_of(result, input);
+  const RoiPoolShape shape = checked_roi_pool_argmax(NAME, grad, input, rois, argmax);
+  const bool last = is_channels_last(grad) && is_channels_last(argmax);  // both lie alike
+  const Tensor g = last ? grad : dense(grad), a = last ? argmax : dense(argmax), r = dense(rois);
+  Tensor result = empty_in_format_of(input, sizes_of(input));
+  torch::stable::zero_(result);
+  by_type(input, [&](auto zero) {
+    using T = decltype(zero);
+    Spread<T> spread = {shape, {}, strides_of(result), strides_of(g), g.const_data_ptr<T>(), a.const_data_ptr<int>(),
+                        result.mutable_data_ptr<T>()};
+    for (int64_t roi = 0; roi < shape.num_rois; ++roi) {
+      spread.image.push_back(roi_image(r.const_data_ptr<T>() + roi * 5, shape.num_images));
+    }
+    backward(spread);
+  });
+  return result;
 }
 
 }  // namespace

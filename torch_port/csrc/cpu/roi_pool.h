@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "core/roi_pool.h"
+#include "cpu/strides.h"
 
 namespace dcn::cpu {
 
@@ -15,8 +16,9 @@ struct RoiPoolArrays {
   T spatial_scale;
   const T* input;  // [N, H, W, C]
   const T* rois;   // [R, 5]
-  T* output;       // [R, C, P, P]
-  int* argmax;     // the same
+  T* output;       // [R, C, P, P] or, like argmax, [R, P, P, C]
+  int* argmax;     // cells, whatever the format
+  Strides pooled;  // of both
 };
 
 // Units [begin, end) of (RoI, block of channels).

@@ -40,20 +40,20 @@ void plain_forward(const DeformPsroiCall& call, Tensor& output) {
   });
 }
 
-// for_input: of the type of sums, zero-filled.
-void plain_backward(const DeformPsroiCall& call, const Tensor& grad, Tensor& for_input,
+// Of the type of sums; for_input zero-filled; none where nobody asked.
+void plain_backward(const DeformPsroiCall& call, const Tensor& grad, std::optional<Tensor>& for_input,
                     std::optional<Tensor>& for_offset) {
   const Launch launch(call.input);
   for_type_of(NAME, "input", call.input, [&](auto type) {
     using S = typename decltype(type)::Data;
     using T = typename decltype(type)::Sum;
     const auto a = arrays<S, T>(call);
-    if (deterministic()) {
-      launch.over("deform_psroi_pool grad_input, ordered", for_input.numel(), deform_psroi_grad_input_ordered<S, T>, a,
-                  read<S>(grad), write<T>(for_input), for_input.numel());
-    } else {
+    if (for_input && deterministic()) {
+      launch.over("deform_psroi_pool grad_input, ordered", for_input->numel(), deform_psroi_grad_input_ordered<S, T>, a,
+                  read<S>(grad), write<T>(*for_input), for_input->numel());
+    } else if (for_input) {
       launch.over("deform_psroi_pool grad_input", grad.numel(), deform_psroi_grad_input_atomic<S, T>, a, read<S>(grad),
-                  write<T>(for_input), grad.numel());
+                  write<T>(*for_input), grad.numel());
     }
     if (!for_offset) return;
     const int64_t count = for_offset->numel() / 2;
@@ -80,7 +80,7 @@ std::tuple<Tensor, Tensor> deform_psroi_pool_backward(const Tensor& grad, const 
                                                       const std::optional<Tensor>& offset, double spatial_scale,
                                                       int64_t output_dim, int64_t group_size, int64_t pooled_size,
                                                       std::optional<int64_t> part_size, int64_t sample_per_part,
-                                                      double trans_std) {
+                                                      double trans_std, bool want_input, bool want_offset) {
   const DeformPsroiShape shape =
       checked_deform_psroi_shape(NAME, input, rois, offset, output_dim, group_size, pooled_size, part_size,
                                  sample_per_part);
@@ -88,21 +88,22 @@ std::tuple<Tensor, Tensor> deform_psroi_pool_backward(const Tensor& grad, const 
   const Launch launch(input);
   const ScalarType sums = accumulator_type(input);
   std::optional<Tensor> for_offset;
-  if (offset) for_offset = torch::stable::new_zeros(input, sizes_of(*offset), sums);
-  Tensor for_input = uninitialised(input, sizes_of(input), input.scalar_type());
+  std::optional<Tensor> for_input;
+  if (offset && want_offset) for_offset = torch::stable::new_zeros(input, sizes_of(*offset), sums);
+  if (want_input) for_input = uninitialised(input, sizes_of(input), input.scalar_type());
   if (!is_empty(shape)) {
     const DeformPsroiCall call = prepared(shape, spatial_scale, trans_std, input, rois, offset);
     const Tensor g = dense(grad);
     if (!fused_allowed() || !deform_psroi_fused_backward(call, g, for_input, for_offset)) {
-      Tensor sum = torch::stable::new_zeros(input, sizes_of(input), sums);
-      plain_backward(call, g, sum, for_offset);
-      for_input = narrowed(sum, input);
+      if (want_input) for_input = torch::stable::new_zeros(input, sizes_of(input), sums);
+      plain_backward(call, g, for_input, for_offset);
+      if (want_input) for_input = narrowed(*for_input, input);
     }
-  } else {
-    torch::stable::zero_(for_input);
+  } else if (want_input) {
+    torch::stable::zero_(*for_input);
   }
-  return {in_format_of(for_input, input),
-          for_offset ? narrowed(*for_offset, *offset) : torch::stable::new_zeros(input, {0})};
+  const Tensor none = torch::stable::new_zeros(input, {0});
+  return {for_input ? in_format_of(*for_input, input) : none, for_offset ? narrowed(*for_offset, *offset) : none};
 }
 
 }  // namespace

@@ -79,7 +79,8 @@ void launch_units(const char* what, const Launch& launch, Kernel kernel, const P
 }
 
 template <class S, class T>
-void backward(const DeformPsroiCall& call, const Tensor& grad, Tensor& for_input, std::optional<Tensor>& for_offset) {
+void backward(const DeformPsroiCall& call, const Tensor& grad, std::optional<Tensor>& for_input,
+              std::optional<Tensor>& for_offset) {
   const DeformPsroiShape& s = call.shape;
   const Launch launch(call.input);
   const Tensor maps = turned_maps<S>(call, launch);
@@ -87,14 +88,16 @@ void backward(const DeformPsroiCall& call, const Tensor& grad, Tensor& for_input
   a.maps = read<S>(maps);
   a.grad = read<S>(grad);
   const int64_t bins = static_cast<int64_t>(s.num_rois) * s.pooled * s.pooled, elements = call.input.numel();
-  Tensor sums = torch::stable::new_zeros(call.input, sizes_of(maps), accumulator_type(call.input));
-  a.grad_input = write<T>(sums);
-  std::optional<Tensor> slopes, fixed, bound, exponent;
+  std::optional<Tensor> sums, slopes, fixed, bound, exponent;
+  if (for_input) {
+    sums = torch::stable::new_zeros(call.input, sizes_of(maps), accumulator_type(call.input));
+    a.grad_input = write<T>(*sums);
+  }
   if (for_offset) {
     slopes = uninitialised(call.input, Sizes{bins, s.output_dim, 2}, accumulator_type(call.input));
     a.slopes = write<T>(*slopes);
   }
-  if (sizeof(T) == sizeof(float) && deterministic()) {
+  if (for_input && sizeof(T) == sizeof(float) && deterministic()) {
     fixed = torch::stable::new_zeros(call.input, sizes_of(maps), ScalarType::Long);
     bound = torch::stable::new_zeros(call.input, {1}, ScalarType::Int);
     exponent = torch::stable::new_zeros(call.input, {1}, ScalarType::Int);
@@ -111,7 +114,9 @@ void backward(const DeformPsroiCall& call, const Tensor& grad, Tensor& for_input
                   a.exponent, a.grad_input, elements);
     }
   }
-  transpose(launch, static_cast<const T*>(a.grad_input), write<S>(for_input), s.num_images, pixels_of(s), s.output_dim);
+  if (for_input) {
+    transpose(launch, static_cast<const T*>(a.grad_input), write<S>(*for_input), s.num_images, pixels_of(s), s.output_dim);
+  }
   if (for_offset) {
     const int64_t count = for_offset->numel() / 2;
     launch.over("deform_psroi_pool, grad_offset", count, psroi_add_slopes<T>, s, static_cast<const T*>(a.slopes),
@@ -146,11 +151,11 @@ bool deform_psroi_fused_forward(const DeformPsroiCall& call, Tensor& output) {
   return true;
 }
 
-bool deform_psroi_fused_backward(const DeformPsroiCall& call, const Tensor& grad, Tensor& for_input,
+bool deform_psroi_fused_backward(const DeformPsroiCall& call, const Tensor& grad, std::optional<Tensor>& for_input,
                                  std::optional<Tensor>& for_offset) {
   using namespace fused;
   // Fixed point has bits for float32 only.
-  if (!fits(call.shape) || (deterministic() && call.input.scalar_type() == ScalarType::Double)) return false;
+  if (!fits(call.shape) || (for_input && deterministic() && call.input.scalar_type() == ScalarType::Double)) return false;
   for_type_of(call.name, "input", call.input, [&](auto type) {
     backward<typename decltype(type)::Data, typename decltype(type)::Sum>(call, grad, for_input, for_offset);
   });

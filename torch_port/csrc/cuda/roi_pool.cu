@@ -89,7 +89,7 @@ std::tuple<Tensor, Tensor> roi_pool_with_argmax(const Tensor& input, const Tenso
     launch.over("roi_pool forward", output.numel(), roi_pool_forward<S, T>, shape, mxnet_parameter<T>(spatial_scale),
                 read<S>(x), read<T>(r), write<S>(output), write<int>(argmax), output.numel());
   });
-  return {in_format_of(output, input), argmax};
+  return {in_format_of(output, input), in_format_of(argmax, input)};
 }
 
 Tensor roi_pool(const Tensor& input, const Tensor& rois, double spatial_scale, std::vector<int64_t> pooled_size) {

@@ -17,6 +17,7 @@ struct Lanes {
   static constexpr int COUNT = Wide<T>::LANES;
   Real<T> first_y, first_x;  // positions of the first samples
   Int<T> plane;              // element of the image where the lane's channel begins
+  int64_t bin[COUNT];        // element of the RoI's output
   int part[COUNT];           // element of offset (and its gradient) for x; y is part * part further
 };
 
@@ -27,6 +28,7 @@ struct RoiContext {
   const T* image;
   const T* offset;  // this RoI's, or null
   T step_y, step_x;
+  int pixel;  // elements from one pixel to the next
 };
 
 template <class T>
@@ -34,7 +36,8 @@ DCN_HD RoiContext<T> roi_context(const DeformPsroiArrays<T>& a, int64_t roi, int
   const DeformPsroiShape& s = a.shape;
   RoiContext<T> c;
   c.roi = deform_psroi_roi(a.rois + roi * 5, a.spatial_scale);
-  c.image = a.input + static_cast<int64_t>(image) * s.channels * s.height * s.width;
+  c.image = a.input + image * a.map.image;
+  c.pixel = static_cast<int>(a.map.place);
   c.offset = a.offset ? a.offset + roi * s.num_classes * 2 * s.part * s.part : nullptr;
   c.step_y = bin_axis(c.roi.y, T(0), T(s.pooled), T(s.samples), T(0)).step;
   c.step_x = bin_axis(c.roi.x, T(0), T(s.pooled), T(s.samples), T(0)).step;
@@ -53,7 +56,7 @@ DCN_HD Real<T> first_samples(RoiAxis<T> roi, Real<T> bin, T pooled, Real<T> shif
 template <class T>
 DCN_HD Lanes<T> lanes_of(const DeformPsroiArrays<T>& a, const RoiContext<T>& c, int64_t first, int64_t last) {
   const DeformPsroiShape& s = a.shape;
-  const int bins = s.pooled * s.pooled, plane_size = s.height * s.width, part_size = s.part * s.part;
+  const int bins = s.pooled * s.pooled, plane_step = static_cast<int>(a.map.channel), part_size = s.part * s.part;
   const int channels_per_class = s.output_dim / s.num_classes;
   int channel = static_cast<int>(first / bins);
   int row = static_cast<int>(first % bins) / s.pooled, column = static_cast<int>(first % bins) % s.pooled;
@@ -63,7 +66,8 @@ DCN_HD Lanes<T> lanes_of(const DeformPsroiArrays<T>& a, const RoiContext<T>& c, 
   for (int lane = 0; lane < Lanes<T>::COUNT; ++lane) {
     bin_y[lane] = static_cast<T>(row);
     bin_x[lane] = static_cast<T>(column);
-    lanes.plane[lane] = ((channel * s.group + a.group_cells[row]) * s.group + a.group_cells[column]) * plane_size;
+    lanes.plane[lane] = ((channel * s.group + a.group_cells[row]) * s.group + a.group_cells[column]) * plane_step;
+    lanes.bin[lane] = channel * a.pooled.channel + (row * s.pooled + column) * a.pooled.place;
     const int part = class_start + a.part_cells[row] * s.part + a.part_cells[column];
     lanes.part[lane] = part;
     if (c.offset) {
@@ -114,11 +118,13 @@ template <class T, class F>
 DCN_HD void for_each_wide_sample(const Lanes<T>& lanes, const DeformPsroiShape& s, const RoiContext<T>& c, F f) {
   for (int iy = 0; iy < s.samples; ++iy) {
     const WideSample<T> y = wide_sample<T>(lanes.first_y, c.step_y, iy, s.height);
-    const Int<T> top = lanes.plane + y.low * s.width, bottom = lanes.plane + y.high * s.width;
+    const int line = s.width * c.pixel;
+    const Int<T> top = lanes.plane + y.low * line, bottom = lanes.plane + y.high * line;
     for (int ix = 0; ix < s.samples; ++ix) {
       const WideSample<T> x = wide_sample<T>(lanes.first_x, c.step_x, ix, s.width);
-      const WideCorners<T> v = {gather(c.image, top + x.low), gather(c.image, top + x.high),
-                                gather(c.image, bottom + x.low), gather(c.image, bottom + x.high)};
+      const Int<T> left = c.pixel == 1 ? x.low : x.low * c.pixel, right = c.pixel == 1 ? x.high : x.high * c.pixel;
+      const WideCorners<T> v = {gather(c.image, top + left), gather(c.image, top + right),
+                                gather(c.image, bottom + left), gather(c.image, bottom + right)};
       f(v, y.fraction, x.fraction, y.inside & x.inside);
     }
   }
@@ -173,18 +179,19 @@ void forward(const DeformPsroiArrays<T>& a, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end;) {
     const int64_t roi = row / s.output_dim, roi_end = (roi + 1) * s.output_dim < end ? (roi + 1) * s.output_dim : end;
     const int64_t first = (row - roi * s.output_dim) * bins, last = (roi_end - roi * s.output_dim) * bins;
-    T* output = a.output + roi * s.output_dim * bins;
+    T* output = a.output + roi * a.pooled.image;
     row = roi_end;
     const int image = roi_image(a.rois + roi * 5, s.num_images);
     if (image < 0) {
-      for (int64_t i = first; i < last; ++i) output[i] = T(0);
+      for (int64_t i = first; i < last; ++i) output[i / bins * a.pooled.channel + i % bins * a.pooled.place] = T(0);
       continue;
     }
     const RoiContext<T> context = roi_context(a, roi, image);
     for (int64_t i = first; i < last; i += Lanes<T>::COUNT) {
-      const Real<T> result = pooled_lanes(lanes_of(a, context, i, last), s, context);
+      const Lanes<T> lanes = lanes_of(a, context, i, last);
+      const Real<T> result = pooled_lanes(lanes, s, context);
       const int64_t count = last - i < Lanes<T>::COUNT ? last - i : Lanes<T>::COUNT;
-      for (int64_t lane = 0; lane < count; ++lane) output[i + lane] = result[lane];
+      for (int64_t lane = 0; lane < count; ++lane) output[lanes.bin[lane]] = result[lane];
     }
   }
 }
@@ -200,7 +207,7 @@ void grad_offset(const DeformPsroiArrays<T>& a, int64_t begin, int64_t end) {
     const int64_t last = first + bins_per_class;
     const int image = roi_image(a.rois + roi * 5, s.num_images);
     if (image < 0) continue;  // grad_offset is zeroed beforehand
-    const T* grad = a.output + roi * s.output_dim * bins;
+    const T* grad = a.output + roi * a.pooled.image;
     T* grad_offset = a.grad_offset + roi * s.num_classes * 2 * part_size;
     const RoiContext<T> context = roi_context(a, roi, image);
     const T per_y = product(context.roi.y.extent, a.trans_std), per_x = product(context.roi.x.extent, a.trans_std);
@@ -210,8 +217,9 @@ void grad_offset(const DeformPsroiArrays<T>& a, int64_t begin, int64_t end) {
       for (int64_t lane = 0; lane < Lanes<T>::COUNT && i + lane < last; ++lane) {
         if (slopes.count[lane] == 0) continue;  // no gradient, whatever comes from above, NaN included
         T* x = grad_offset + lanes.part[lane];
-        x[0] += slopes.x[lane] * per_x * grad[i + lane];
-        x[part_size] += slopes.y[lane] * per_y * grad[i + lane];
+        const T from_above = grad[lanes.bin[lane]];
+        x[0] += slopes.x[lane] * per_x * from_above;
+        x[part_size] += slopes.y[lane] * per_y * from_above;
       }
     }
   }

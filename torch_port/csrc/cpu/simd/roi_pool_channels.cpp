@@ -43,12 +43,22 @@ struct Staging {
   alignas(64) T value[STAGED][ROI_POOL_BLOCK];
   alignas(64) int cell[STAGED][ROI_POOL_BLOCK];
 
-  // The first `bins` staged bins of `count` channels to output and argmax, whose channels lie `stride` apart.
-  inline __attribute__((always_inline)) void write(int64_t bins, int64_t count, int64_t stride, T* output, int* argmax) const {
+  // The first `bins` staged bins of `count` channels to output and argmax, in the order in which they lie there.
+  inline __attribute__((always_inline)) void write(int64_t bins, int64_t count, const Strides& to, T* output,
+                                                   int* argmax) const {
+    if (to.channel == 1) {
+      for (int64_t bin = 0; bin < bins; ++bin) {
+        for (int64_t c = 0; c < count; ++c) {
+          output[bin * to.place + c] = value[bin][c];
+          argmax[bin * to.place + c] = cell[bin][c];
+        }
+      }
+      return;
+    }
     for (int64_t c = 0; c < count; ++c) {
       for (int64_t bin = 0; bin < bins; ++bin) {
-        output[c * stride + bin] = value[bin][c];
-        argmax[c * stride + bin] = cell[bin][c];
+        output[c * to.channel + bin] = value[bin][c];
+        argmax[c * to.channel + bin] = cell[bin][c];
       }
     }
   }
@@ -68,7 +78,7 @@ void forward(const RoiPoolArrays<T>& a, int64_t begin, int64_t end) {
     const RoiCells rows = roi_cells(r[2], r[4], a.spatial_scale), columns = roi_cells(r[1], r[3], a.spatial_scale);
     const bool usable = image >= 0 && rows.usable && columns.usable;
     const T* data = a.input + static_cast<int64_t>(usable ? image : 0) * s.height * s.width * s.channels + first;
-    const int64_t to = (roi * s.channels + first) * bins;
+    const int64_t to = roi * a.pooled.image + first * a.pooled.channel;
     for (int64_t bin = 0; bin < bins; ++bin) {
       int y0, y1, x0, x1;
       roi_bin<T>(rows, static_cast<int>(bin / s.pooled_width), s.pooled_height, s.height, y0, y1);
@@ -77,7 +87,8 @@ void forward(const RoiPoolArrays<T>& a, int64_t begin, int64_t end) {
       bin_maxima(data, s.channels, count, s.width, y0, usable ? y1 : y0, x0, x1, staging.value[slot],
                  staging.cell[slot]);
       if (slot == STAGED - 1 || bin == bins - 1) {
-        staging.write(slot + 1, count, bins, a.output + to + bin - slot, a.argmax + to + bin - slot);
+        const int64_t at = to + (bin - slot) * a.pooled.place;
+        staging.write(slot + 1, count, a.pooled, a.output + at, a.argmax + at);
       }
     }
   }

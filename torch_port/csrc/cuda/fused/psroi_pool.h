@@ -93,7 +93,7 @@ DCN_DEVICE void psroi_backward_block(const PsroiOperands<S, T>& a, void* memory,
     T along_y = 0, along_x = 0;
     if (unit.inside > 0) {  // else no gradient, whatever comes from above, NaN included
       const T share = static_cast<T>(a.grad[element]) / static_cast<T>(unit.inside);
-      scatter_bin(a, shared, slot, channel, share);
+      if (a.grad_input != nullptr) scatter_bin(a, shared, slot, channel, share);
       if (a.slopes != nullptr) {
         const DeformPsroiRoi<T> window = deform_psroi_roi(a.rois + at.roi * 5, a.spatial_scale);
         const S* map = a.maps + unit.first + channel;

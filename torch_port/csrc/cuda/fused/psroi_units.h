@@ -10,8 +10,8 @@
 namespace dcn::cuda::fused {
 
 // S: type of the maps; T: float or double, type of coordinates and sums. units_per_block: as many units as a block takes.
-// Gradients: grad [R, D, P, P]; grad_input as the maps, zero-filled, and fixed (T float) where order must not matter;
-// slopes [R, P*P, D, 2] takes what each output element gives to its offset (y, then x), or is null.
+// Gradients: grad [R, D, P, P]; grad_input as the maps, zero-filled, or null, and fixed (T float) where order must not
+// matter; slopes [R, P*P, D, 2] takes what each output element gives to its offset (y, then x), or is null.
 template <class S, class T>
 struct PsroiOperands {
   DeformPsroiShape shape;
