@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, in one command of under ten minutes: bash benchmarks/gpu.sh [OUT_DIR]
+# Everything that needs a GPU, in one command of under ten minutes: bash benchmarks/gpu.sh [--dry-run] [OUT_DIR]
+# --dry-run: the same steps on the CPU with small shapes, to see that every line runs; times nothing.
 # Builds both libraries for the GPU found, runs the golden and GPU tests, compute-sanitizer on a part of them where it is
 # installed, and the timings. Writes benchmarks/results/gpu-<device>.json and .md, or into OUT_DIR.
 # Needs: an NVIDIA GPU, nvcc, g++, a Python (3.10 or newer) whose PyTorch (2.10 or newer) sees the GPU, pytest, NumPy.
@@ -8,11 +9,14 @@
 # Exit code: 0 all held, 1 something did not (the timings are still made), 2 it could not start.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+dry=()
+[[ ${1:-} == --dry-run ]] && dry=(--dry-run) && shift
 out=${1:-benchmarks/results}
 mkdir -p "$out"
 say() { echo "== $* ($(date -u +%H:%M:%S))" >&2; }
 
-qualifies() { command -v "$1" >/dev/null && "$1" -c 'import sys, pytest, numpy, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; }
+# Needs a GPU, unless this is a dry run.
+qualifies() { command -v "$1" >/dev/null && "$1" -c 'import sys, pytest, numpy, torch; sys.exit(not sys.argv[1:] and not torch.cuda.is_available())' "${dry[@]}" 2>/dev/null; }
 if [[ -z ${PYTHON:-} ]]; then
   for candidate in python python3 .venv/bin/python; do
     if qualifies "$candidate"; then PYTHON=$candidate; break; fi
@@ -23,18 +27,22 @@ fi
   exit 2
 }
 export PYTHON PYTHONPATH=$PWD DCN_CUDA=1 DCN_CUDA_ARCHS=${DCN_CUDA_ARCHS:-native}
-say "$("$PYTHON" -c 'import torch; print(torch.cuda.get_device_name(), "torch", torch.__version__)')"
+marker=cuda device=cuda
+[[ ${#dry[@]} == 0 ]] || DCN_CUDA=0 marker="not cuda and not slow" device=cpu
+say "$("$PYTHON" -c 'import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU", "torch", torch.__version__)')"
 
 say "build"
 "$PYTHON" setup.py -q build_ext --inplace || { echo "gpu.sh: the build failed" >&2; exit 2; }
 
 status=0
 say "tests"
-timeout 200 "$PYTHON" -m pytest -q -p no:cacheprovider -m cuda tests/cuda --junitxml="$out/gpu-tests.xml" 2>&1 | tee "$out/gpu-tests.log" | tail -15
+timeout 200 "$PYTHON" -m pytest -q -p no:cacheprovider -m "$marker" tests/cuda/test_g*.py --junitxml="$out/gpu-tests.xml" 2>&1 | tee "$out/gpu-tests.log" | tail -15
 [[ ${PIPESTATUS[0]} == 0 ]] || status=1
 
 sanitizer=absent
-if command -v compute-sanitizer >/dev/null; then
+if [[ $device == cpu ]]; then
+  "$PYTHON" benchmarks/gpu_sanitize.py cpu >"$out/gpu-memcheck.log" 2>&1 || { cat "$out/gpu-memcheck.log" >&2; status=1; }
+elif command -v compute-sanitizer >/dev/null; then
   say "compute-sanitizer"
   sanitizer=held
   for tool in memcheck racecheck; do
@@ -47,6 +55,6 @@ if command -v compute-sanitizer >/dev/null; then
 fi
 
 say "timings"
-timeout 150 "$PYTHON" benchmarks/gpu_time.py --out "$out" --tests "$out/gpu-tests.xml" --sanitizer "$sanitizer" || status=1
+timeout 150 "$PYTHON" benchmarks/gpu_time.py "${dry[@]}" --out "$out" --tests "$out/gpu-tests.xml" --sanitizer "$sanitizer" || status=1
 say "done, exit code $status"
 exit "$status"

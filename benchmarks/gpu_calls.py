@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn.functional import conv2d
@@ -25,6 +25,10 @@ class Convolution:
     out_channels: int
     dilation: int
     offset_groups: int
+
+    def shrunk(self) -> "Convolution":
+        """The same kind of call in a thousandth of the time, for a dry run on a CPU."""
+        return replace(self, images=min(self.images, 2), channels=32, height=6, width=7, out_channels=16)
 
 
 CONVOLUTIONS = (
@@ -53,8 +57,10 @@ def set_tf32(allowed: bool) -> None:
 class ConvolutionCalls:
     """Ours, cuDNN's dense convolution of the same shape, torchvision's operator; forward and all gradients."""
 
-    def __init__(self, shape: Convolution, dtype: torch.dtype) -> None:
-        self.shape, self.dtype = shape, dtype
+    def __init__(self, shape: Convolution, dtype: torch.dtype, device: str = "cuda", last: bool = True) -> None:
+        """last: tensors are channels_last; torchvision's kernel is fastest on contiguous ones, which it copies others to."""
+        self.shape, self.dtype, self.device = shape, dtype, device
+        self.layout = torch.channels_last if last else torch.contiguous_format
         self.space = {"padding": shape.dilation, "dilation": shape.dilation}
         self.sets = [self._inputs() for _ in range(ROTATED)]
 
@@ -62,8 +68,8 @@ class ConvolutionCalls:
         s = self.shape
 
         def normal(*sizes: int, scale: float = 1.0) -> torch.Tensor:
-            made = (scale * torch.randn(sizes, device="cuda")).to(self.dtype)
-            return made.contiguous(memory_format=torch.channels_last)
+            made = (scale * torch.randn(sizes, device=self.device)).to(self.dtype)
+            return made.contiguous(memory_format=self.layout)
 
         return {
             "input": normal(s.images, s.channels, s.height, s.width).requires_grad_(),
@@ -91,25 +97,25 @@ class ConvolutionCalls:
     def products_only(self) -> Call:
         """The multiplication without the gather: the floor of any design with this library's matrix product."""
         s = self.shape
-        rows = torch.randn(s.images * s.height * s.width, 9 * s.channels, device="cuda", dtype=self.dtype)
-        columns = torch.randn(9 * s.channels, s.out_channels, device="cuda", dtype=self.dtype)
+        rows = torch.randn(s.images * s.height * s.width, 9 * s.channels, device=self.device, dtype=self.dtype)
+        columns = torch.randn(9 * s.channels, s.out_channels, device=self.device, dtype=self.dtype)
         return lambda i: rows @ columns
 
 
 class PoolingCalls:
     """R-FCN's last step: 7 x 7 bins of [2, classes * 49, 38, 63], 300 RoIs, offsets of every class."""
 
-    def __init__(self, classes: int, dtype: torch.dtype = torch.float32) -> None:
-        generator = torch.Generator(device="cuda").manual_seed(1)
-        corner = torch.rand(300, 2, device="cuda", generator=generator) * torch.tensor([700.0, 350.0], device="cuda")
-        side = 30 + 250 * torch.rand(300, 2, device="cuda", generator=generator)
-        image = torch.randint(0, 2, (300, 1), device="cuda", generator=generator).float()
-        self.rois = torch.cat([image, corner, corner + side], 1)
-        self.maps = torch.randn(2, classes * 49, 38, 63, device="cuda", dtype=dtype).requires_grad_()
-        self.offset = torch.randn(300, 2 * classes, 7, 7, device="cuda", dtype=dtype).requires_grad_()
+    def __init__(self, classes: int, device: str = "cuda", rois: int = 300) -> None:
+        generator = torch.Generator().manual_seed(1)
+        corner = torch.rand(rois, 2, generator=generator) * torch.tensor([700.0, 350.0])
+        side = 30 + 250 * torch.rand(rois, 2, generator=generator)
+        image = torch.randint(0, 2, (rois, 1), generator=generator).float()
+        self.rois = torch.cat([image, corner, corner + side], 1).to(device)
+        self.maps = torch.randn(2, classes * 49, 38, 63, device=device).requires_grad_()
+        self.offset = torch.randn(rois, 2 * classes, 7, 7, device=device).requires_grad_()
         self.settings = dict(spatial_scale=1 / 16, output_dim=classes, group_size=7, pooled_size=7, sample_per_part=4,
                              trans_std=0.1)  # fmt: skip
-        self.head = torch.randn(300, classes, 7, 7, device="cuda", dtype=dtype)
+        self.head = torch.randn(rois, classes, 7, 7, device=device)
 
     def forward(self, _: int = 0) -> torch.Tensor:
         return deform_psroi_pool(self.maps, self.rois, self.offset, **self.settings)

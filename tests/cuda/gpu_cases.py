@@ -1,10 +1,17 @@
-"""Shapes and tensors of the GPU tests."""
+"""Shapes and tensors of the GPU tests.
+
+What does not need a GPU in them also runs on the CPU, in every test run: a slip in a test then shows without one.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 import torch
 
+EACH_DEVICE = pytest.mark.parametrize(
+    "device", [pytest.param("cpu", id="cpu"), pytest.param("cuda", id="cuda", marks=pytest.mark.cuda)]
+)
 SHAPES = {  # N, C, H, W, O, kernel, stride, padding, dilation, groups, G
     "one_chunk": (1, 32, 9, 10, 16, 3, 1, 1, 1, 1, 1),
     "partial_tiles": (2, 64, 13, 11, 200, 3, 1, 2, 2, 1, 2),
@@ -20,7 +27,11 @@ DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 
 @contextmanager
-def fused(allowed: bool) -> Iterator[None]:
+def fused(allowed: bool, device: str = "cuda") -> Iterator[None]:
+    """Whether the fused CUDA kernels may run; on the CPU there is nothing to choose."""
+    if device == "cpu":
+        yield
+        return
     before = torch.ops.dcn.set_cuda_fused(allowed)
     try:
         yield
@@ -28,13 +39,13 @@ def fused(allowed: bool) -> Iterator[None]:
         torch.ops.dcn.set_cuda_fused(before)
 
 
-def make(name: str, dtype: torch.dtype, channels_last: bool = False) -> tuple[dict, dict]:
+def make(name: str, dtype: torch.dtype, channels_last: bool = False, device: str = "cuda") -> tuple[dict, dict]:
     n, c, h, w, o, k, stride, pad, dilation, groups, offset_groups = SHAPES[name]
     generator = torch.Generator().manual_seed(3)
     out = [(size + 2 * pad - dilation * (k - 1) - 1) // stride + 1 for size in (h, w)]
 
     def normal(*shape, scale=1.0):
-        return (scale * torch.randn(shape, generator=generator)).to(dtype).cuda()
+        return (scale * torch.randn(shape, generator=generator)).to(device, dtype)
 
     tensors = {
         "input": normal(n, c, h, w),

@@ -1,6 +1,6 @@
 """Backward on a GPU: every precision, fused and plain, deterministic and not, alone and together, inside a CUDA graph.
 
-Run by benchmarks/gpu.sh; on a machine without a GPU every test here is skipped with that reason.
+Run by benchmarks/gpu.sh; without a GPU what can runs on the CPU, the rest is skipped with that reason.
 """
 
 from collections.abc import Iterator
@@ -8,12 +8,11 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from gpu_cases import DTYPES, SHAPES, fused, make, on_cpu64
+from gpu_cases import DTYPES, EACH_DEVICE, SHAPES, fused, make, on_cpu64
 from tolerances import FUSED_FLOAT32, LOW_PRECISION, TF32
 
 from torch_port.ops import deform_psroi_pool, modulated_deform_conv2d, roi_pool
 
-pytestmark = pytest.mark.cuda
 LEAVES = ("input", "offset", "mask", "weight", "bias")
 
 
@@ -52,47 +51,53 @@ def assert_near(found: dict, exact: dict, allowed: float) -> None:
         assert error <= allowed, f"{what}: {error}"
 
 
+@EACH_DEVICE
 @pytest.mark.parametrize("deterministic", [False, True])
 @pytest.mark.parametrize("border", ["clamp", "zeros"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", SHAPES)
-def test_fused_and_reference_gradients_are_the_cpu_operators(name, dtype, border, deterministic):
-    tensors, geometry = make(name, dtype, channels_last=border == "zeros")
+def test_fused_and_reference_gradients_are_the_cpu_operators(name, dtype, border, deterministic, device):
+    tensors, geometry = make(name, dtype, border == "zeros", device)
     exact = exact_gradients(tensors, geometry, border)
     allowed = FUSED_FLOAT32 if dtype == torch.float32 else LOW_PRECISION[str(dtype).removeprefix("torch.")]
     for use_fused in (True, False):
-        with fused(use_fused), settings(deterministic=deterministic):
+        with fused(use_fused, device), settings(deterministic=deterministic):
             assert_near(gradients(tensors, geometry, border=border), exact, allowed)
 
 
+@EACH_DEVICE
 @pytest.mark.parametrize("name", ["partial_tiles", "two_channel_tiles", "groups_that_cut_across_each_other"])
-def test_tf32_gradients_round_their_factors(name):
-    tensors, geometry = make(name, torch.float32)
+def test_tf32_gradients_round_their_factors(name, device):
+    tensors, geometry = make(name, torch.float32, device=device)
     with settings(precision="tf32"):
         assert_near(gradients(tensors, geometry), exact_gradients(tensors, geometry, "zeros"), TF32)
 
 
+@EACH_DEVICE
 @pytest.mark.parametrize("deterministic", [False, True])
-def test_float64_gradients_are_the_cpu_operators(deterministic):
-    tensors, geometry = make("does_not_fit_tiles", torch.float64)
+def test_float64_gradients_are_the_cpu_operators(deterministic, device):
+    tensors, geometry = make("does_not_fit_tiles", torch.float64, device=device)
     with settings(deterministic=deterministic):
         assert_near(gradients(tensors, geometry), exact_gradients(tensors, geometry, "zeros"), 1e-11)
 
 
+@EACH_DEVICE
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("alone", LEAVES)
-def test_a_gradient_alone_is_the_one_among_all(alone, dtype):
-    tensors, geometry = make("partial_tiles", dtype)
+def test_a_gradient_alone_is_the_one_among_all(alone, dtype, device):
+    tensors, geometry = make("partial_tiles", dtype, device=device)
     with settings(deterministic=True):
         together, single = gradients(tensors, geometry), gradients(tensors, geometry, (alone,))
     assert torch.equal(single[alone], together[alone])
 
 
+@EACH_DEVICE
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_deterministic_gradients_repeat_bit_for_bit(dtype):
-    tensors, geometry = make("partial_tiles", dtype)
-    maps = torch.randn(2, 36, 12, 12, device="cuda", dtype=dtype, requires_grad=True)
-    rois = torch.tensor([[i % 2, 4.0 * i, 3.0 * i, 90 + i, 80 + 2 * i] for i in range(64)], device="cuda")
+def test_deterministic_gradients_repeat_bit_for_bit(dtype, device):
+    tensors, geometry = make("partial_tiles", dtype, device=device)
+    pooled_type = torch.float32 if device == "cpu" else dtype  # the RoI poolings of the CPU take no less
+    maps = torch.randn(2, 36, 12, 12, device=device, dtype=pooled_type, requires_grad=True)
+    rois = torch.tensor([[i % 2, 4.0 * i, 3.0 * i, 90 + i, 80 + 2 * i] for i in range(64)], device=device)
     with settings(deterministic=True):
         for _ in range(3):
             first, second = gradients(tensors, geometry), gradients(tensors, geometry)
@@ -105,8 +110,9 @@ def test_deterministic_gradients_repeat_bit_for_bit(dtype):
                 assert torch.equal(one, two)
 
 
-def test_deterministic_gradients_keep_what_is_not_finite():
-    tensors, geometry = make("partial_tiles", torch.float32)
+@EACH_DEVICE
+def test_deterministic_gradients_keep_what_is_not_finite(device):
+    tensors, geometry = make("partial_tiles", torch.float32, device=device)
     tensors["weight"][3, 5, 1, 1] = float("inf")
     with settings(deterministic=True):
         ordered = gradients(tensors, geometry, ("input",))["input"]
@@ -116,14 +122,16 @@ def test_deterministic_gradients_keep_what_is_not_finite():
     assert not bool(torch.isfinite(ordered).all()) and bool(torch.isfinite(ordered).any())
 
 
-def test_samples_that_are_not_finite_get_no_gradient():
-    tensors, geometry = make("one_chunk", torch.float32)
+@EACH_DEVICE
+def test_samples_that_are_not_finite_get_no_gradient(device):
+    tensors, geometry = make("one_chunk", torch.float32, device=device)
     tensors["offset"].fill_(float("nan"))
     tensors["mask"].fill_(float("inf"))
     for what, gradient in gradients(tensors, geometry, ("input", "offset", "mask", "weight")).items():
         assert float(gradient.abs().max()) == 0.0, what
 
 
+@pytest.mark.cuda
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_backward_runs_inside_a_graph(deterministic):
     tensors, geometry = make("partial_tiles", torch.bfloat16)
@@ -140,18 +148,21 @@ def test_backward_runs_inside_a_graph(deterministic):
         torch.testing.assert_close(gradient, expected[what], rtol=2e-2, atol=2e-2 * float(expected[what].abs().max()))
 
 
+@EACH_DEVICE
 @pytest.mark.parametrize("classes", [1, 4, None])
 @pytest.mark.parametrize("dtype", [*DTYPES, torch.float64])
-def test_fused_and_plain_deform_psroi_pool_agree(dtype, classes):
+def test_fused_and_plain_deform_psroi_pool_agree(dtype, classes, device):
+    if device == "cpu" and dtype.itemsize == 2:
+        dtype = torch.float32
     generator = torch.Generator().manual_seed(5)
-    maps = torch.randn(2, 36, 9, 11, generator=generator).to(dtype).cuda().requires_grad_()
-    rois = torch.tensor([[i % 2, 3.0 * i - 9, 2.0 * i - 7, 60 + 3 * i, 50 + 2 * i] for i in range(20)], device="cuda")
+    maps = torch.randn(2, 36, 9, 11, generator=generator).to(device, dtype).requires_grad_()
+    rois = torch.tensor([[i % 2, 3.0 * i - 9, 2.0 * i - 7, 60 + 3 * i, 50 + 2 * i] for i in range(20)], device=device)
     rois = rois.double() if dtype == torch.float64 else rois
-    offset = None if classes is None else torch.randn(20, 2 * classes, 3, 3, generator=generator).to(rois.dtype).cuda()
+    offset = None if classes is None else torch.randn(20, 2 * classes, 3, 3, generator=generator).to(device, rois.dtype)
     leaves = [maps] if offset is None else [maps, offset.requires_grad_()]
     found = {}
     for use_fused in (True, False):
-        with fused(use_fused):
+        with fused(use_fused, device):
             pooled = deform_psroi_pool(maps, rois, offset, spatial_scale=1 / 8, output_dim=4, group_size=3,
                                        pooled_size=3, sample_per_part=4, trans_std=0.2)  # fmt: skip
             found[use_fused] = [pooled.detach(), *torch.autograd.grad(pooled, leaves, torch.cos(pooled.detach()))]
