@@ -87,9 +87,11 @@ def wanted(offset: Tensor | None, kwargs: dict[str, Any]) -> tuple[bool, bool]:
 def check(input: Tensor, rois: Tensor, offset: Tensor | None, p: composite.Pooling) -> None:
     """The checks of the C++ kernel, in the same words."""
     check_map_and_rois(NAME, input, rois)
-    for name in ("output_dim", "group_size", "pooled_size", "part_size", "sample_per_part"):
+    for name in ("output_dim", "pooled_size", "group_size"):
         check_positive(NAME, name, getattr(p, name))
     check_score_maps(NAME, input, p.output_dim, p.group_size)
+    for name in ("part_size", "sample_per_part"):
+        check_positive(NAME, name, getattr(p, name))
     if offset is None:
         return
     part = p.part_size
