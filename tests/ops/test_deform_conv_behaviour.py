@@ -130,6 +130,18 @@ def test_empty_batch_gives_an_empty_batch_and_zero_gradients():
     assert (weight.grad == 0).all() and empty["input"].grad.shape == empty["input"].shape
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_images_of_no_pixels_give_the_bias(precision: str):
+    """Whatever an earlier call left in the memory that is kept for the next one: so many images do not fit the heap's."""
+    dtype, images = getattr(torch, precision), 4096
+    bad = torch.full((images, 64, 1, 1), float("nan"), dtype=dtype)
+    offset, weight = torch.zeros(images, 2, 3, 3, dtype=dtype), torch.ones(8, 64, 1, 1, dtype=dtype)
+    deform_conv2d(bad, offset, weight, padding=1)
+    bias = torch.arange(8, dtype=dtype)
+    output = deform_conv2d(bad[..., :0, :0], offset[..., :2, :2], weight, bias, padding=1)
+    assert torch.equal(output, bias.view(8, 1, 1).expand(images, 8, 2, 2))
+
+
 def test_only_the_gradients_asked_for_are_computed():
     t = arguments()
     full = [v.clone().requires_grad_() for v in t.values()]

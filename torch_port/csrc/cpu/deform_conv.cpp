@@ -108,7 +108,8 @@ Tensor deform_conv2d(const Tensor& input, const Tensor& offset, const std::optio
   if (is_float32_or_float64(input)) {
     by_type(input, [&](auto zero) { call.run<decltype(zero)>(); });
   } else if (!call.run_bfloat16()) {
-    return converted(deform_conv2d(converted(input, wide), call.offset, call.mask, converted(weight, wide),
+    // Not the strides of a view: a conversion keeps their order, and could make channels_last of it.
+    return converted(deform_conv2d(converted(last ? input : call.input, wide), call.offset, call.mask, converted(weight, wide),
                                    converted(bias, wide), stride, padding, dilation, border),
                      input.scalar_type());
   }
@@ -202,7 +203,7 @@ Gradients deform_conv2d_backward(const Tensor& grad, const Tensor& input, const 
     by_type(input, [&](auto zero) { call.run<decltype(zero)>(); });
   } else if (!call.run_bfloat16()) {
     std::tie(call.for_input, call.for_offset, call.for_mask, call.for_weight, call.for_bias) = deform_conv2d_backward(
-        converted(grad, wide), converted(input, wide), forward.offset, forward.mask, converted(weight, wide), stride,
+        converted(grad, wide), converted(forward.input, wide), forward.offset, forward.mask, converted(weight, wide), stride,
         padding, dilation, border, want_input, want_offset, want_mask, want_weight, want_bias);
     for (Tensor* t : {&call.for_input, &call.for_weight, &call.for_bias}) *t = converted(*t, type);
   }

@@ -18,11 +18,12 @@ int64_t padded_pitch(int64_t channels) {
   return (channels + LINE<T> - 1) / LINE<T> * LINE<T> + LINE<T>;
 }
 
-// f(image, first pixel, end) on runs of pixels of all images, on all threads.
+// f(image, first pixel, end) on runs of pixels of all images, on all threads; an image of no pixels is one empty run,
+// which still has its zero pixel to be written.
 template <class F>
 void for_pixel_runs(int64_t images, int64_t pixels, F f) {
   constexpr int64_t RUN = 32;
-  const int64_t runs = (pixels + RUN - 1) / RUN;
+  const int64_t runs = std::max<int64_t>(1, (pixels + RUN - 1) / RUN);
   for_slices(images * runs, 1, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t first = unit % runs * RUN;
