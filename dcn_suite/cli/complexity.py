@@ -105,7 +105,7 @@ def of_configs(args: argparse.Namespace) -> int:
         rows = [[part, number / MILLION] for part, number in count.parts.items() if number]
         rows += [["all parameters", count.total / MILLION], ["running means and variances", count.statistics / MILLION]]
         print_table(name, ("part", "million"), rows)
-        print(f"{(count.multiply_adds or 0) / 1e9:.1f} thousand million multiply-adds a picture at SCALES")
+        print(f"{(count.multiply_adds or 0) / 1e9:.4g} thousand million multiply-adds a picture at SCALES")
     for each in timings.get("timings", []):
         print(
             f"{each['network']}, {each['framework']}: forward {each['forward_s']:.3f} s, overall {each['overall_s']:.3f} s"

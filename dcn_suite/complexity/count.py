@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dcn_tasks.config import Config
 from dcn_tasks.task import DETECTION, task_of
+from torch_port.layers import PyramidRoIPool
 
 PARTS = {  # in the order of the network; a parameter belongs to the first pattern that its path matches
     "normalisation": r"backbone\..*\bbn\d?\.",
@@ -78,8 +79,10 @@ def multiply_adds(network: nn.Module, cfg: Config, size: tuple[int, int]) -> int
     """Of one forward pass of a network on the meta device."""
     total = 0
 
-    def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | list[Tensor]) -> None:
         nonlocal total
+        if not isinstance(output, Tensor):
+            return  # a convolution shared by the levels of a pyramid: each level is a module that counts for itself
         weight = module.weight
         assert isinstance(weight, Tensor)
         through = inputs[0] if isinstance(module, nn.ConvTranspose2d) else output
@@ -103,13 +106,19 @@ def multiply_adds(network: nn.Module, cfg: Config, size: tuple[int, int]) -> int
 
 @contextmanager
 def given_proposals(network: nn.Module, rois: int) -> Iterator[None]:
-    """The network with proposals that are not computed: their values would be needed, and the meta device has none."""
-    chosen = [module for path, module in network.named_modules() if path.rpartition(".")[2] == "proposal"]
-    assert chosen, "a detection network has a module named `proposal`"
-    for module in chosen:
+    """The network with proposals that are not computed, and, under a pyramid, all pooled from its first level: their
+    values would be needed, which the meta device has not. Every level pools with as many products."""
+    replaced = [module for path, module in network.named_modules() if path.rpartition(".")[2] == "proposal"]
+    assert replaced, "a detection network has a module named `proposal`"
+    for module in replaced:
         module.forward = lambda *args, **kwargs: torch.zeros(rois, 5, device="meta")  # type: ignore[method-assign]
+    for module in network.modules():
+        if isinstance(module, PyramidRoIPool):
+            first = next(module.children())
+            module.forward = lambda maps, rois, first=first: first(maps[0], rois)  # type: ignore[method-assign]
+            replaced.append(module)
     try:
         yield
     finally:
-        for module in chosen:
+        for module in replaced:
             del module.forward

@@ -61,7 +61,7 @@ def test_mxnet_graph_holds_as_many(row, variant):
     assert sum(int(np.prod(shape)) for shape in aux.values()) == counted.statistics
 
 
-@pytest.mark.parametrize("name", ["demo/narrow_rfcn", "demo/narrow_deeplab"])
+@pytest.mark.parametrize("name", ["demo/narrow_rfcn", "demo/narrow_deeplab", "demo/narrow_fpn"])
 def test_multiply_adds_are_those_of_pytorchs_own_counter(name):
     from torch_port.models import build_network
 
