@@ -90,6 +90,12 @@ def test_image_without_objects_is_background_only() -> None:
     assert not targets["bbox_target"].any() and not targets["bbox_weight"].any()
 
 
+def test_image_smaller_than_every_anchor_labels_none() -> None:
+    targets = anchors_of(scales=(8,), ratios=(1,))  # 128 x 128 and more in an image of 96 x 128
+    assert targets["label"].shape == (1, 48) and (targets["label"] == -1).all()
+    assert (targets["bbox_target"] == 0).all() and (targets["bbox_weight"] == 0).all()
+
+
 def test_wide_border_uses_anchors_that_leave_the_image() -> None:
     strict, loose = anchors_of()["label"], anchors_of(allowed_border=np.inf)["label"]
     assert (loose != -1).sum() > (strict != -1).sum()
