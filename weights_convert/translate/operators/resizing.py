@@ -37,6 +37,27 @@ def resized_side(side: int, scale: float | None, mode: str) -> int:
     return side if side % 2 == remainder else side + (1 if mode.endswith("up") else -1)
 
 
+def bilinear_places(old: int, new: int, align_corners: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Lower and upper source index and the upper one's weight for each of `new` places on a side of `old`, in float32."""
+    target = torch.arange(new, dtype=torch.float32)
+    if align_corners:
+        place = target * (torch.tensor(float(old - 1)) / max(new - 1, 1))
+    else:
+        scale = (torch.tensor(float(old)) / new).double()
+        place = ((target.double() + 0.5) * scale - 0.5).clamp(min=0).float()
+    low = place.long()
+    return low, (low + 1).clamp(max=old - 1), place - low
+
+
+def bilinear_float64(data: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
+    """Bilinear resizing whose places and weights are float32, as MXNet's are whatever the data."""
+    for axis, new in ((2, size[0]), (3, size[1])):
+        low, high, weight = (each.to(data.device) for each in bilinear_places(data.shape[axis], new, align_corners))
+        weight = weight.to(data.dtype).reshape([-1 if each == axis else 1 for each in range(4)])
+        data = data.index_select(axis, low) * (1 - weight) + data.index_select(axis, high) * weight
+    return data
+
+
 @operator("_contrib_BilinearResize2D")
 def bilinear_resize2d(
     data: Tensor,
@@ -49,7 +70,10 @@ def bilinear_resize2d(
     mode: str = "size",
     align_corners: bool = True,
 ) -> Tensor:
-    """Bilinear resizing to a size, by factors (rounded down), or like another map; corners on corners by default."""
+    """Bilinear resizing to a size, by factors (rounded down), or like another map; corners on corners by default.
+
+    Places and weights are float32 in float64 too.
+    """
     old_height, old_width = data.shape[2:]
     if mode == "like":
         size = tuple(like.shape[2:])
@@ -59,6 +83,8 @@ def bilinear_resize2d(
         size = int(old_height * scale_height), int(old_width * scale_width)
     else:
         size = height, width
+    if data.dtype == torch.float64:
+        return bilinear_float64(data, size, align_corners)
     return F.interpolate(data, size=size, mode="bilinear", align_corners=align_corners)
 
 
