@@ -128,6 +128,7 @@ CASES = {
         "odd_scale": case(X, scale_height=2, scale_width=2, mode="odd_scale"),
         "like": case(X, (1, 1, 5, 3), mode="like"),
         "to one row": case(X, height=1, width=9),
+        "to one row, corners not aligned": case(X, height=1, width=5, align_corners=False),
         "to its own size": case((2, 3, 7, 6), height=7, width=6),
         "corners not aligned, whole factors": case((1, 2, 5, 9), height=10, width=3, align_corners=False),
         "a long side": case((1, 1, 13, 37), height=97, width=61),

@@ -40,7 +40,7 @@ def resized_side(side: int, scale: float | None, mode: str) -> int:
 def bilinear_places(old: int, new: int, align_corners: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Lower and upper source index and the upper one's weight for each of `new` places on a side of `old`, in float32."""
     target = torch.arange(new, dtype=torch.float32)
-    if align_corners:
+    if align_corners or new == 1:  # a single place is the first one, either way
         place = target * (torch.tensor(float(old - 1)) / max(new - 1, 1))
     else:
         scale = (torch.tensor(float(old)) / new).double()
@@ -49,7 +49,7 @@ def bilinear_places(old: int, new: int, align_corners: bool) -> tuple[Tensor, Te
     return low, (low + 1).clamp(max=old - 1), place - low
 
 
-def bilinear_float64(data: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
+def bilinear_as_mxnet(data: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
     """Bilinear resizing whose places and weights are float32, as MXNet's are whatever the data."""
     for axis, new in ((2, size[0]), (3, size[1])):
         low, high, weight = (each.to(data.device) for each in bilinear_places(data.shape[axis], new, align_corners))
@@ -83,8 +83,8 @@ def bilinear_resize2d(
         size = int(old_height * scale_height), int(old_width * scale_width)
     else:
         size = height, width
-    if data.dtype == torch.float64:
-        return bilinear_float64(data, size, align_corners)
+    if data.dtype == torch.float64 or (1 in size and not align_corners):  # PyTorch takes the middle for a single place
+        return bilinear_as_mxnet(data, size, align_corners)
     return F.interpolate(data, size=size, mode="bilinear", align_corners=align_corners)
 
 
