@@ -10,7 +10,8 @@ import numpy as np
 Shape = tuple[int, ...]
 # Ascending sides of the input image that are tried until MXNet can infer all shapes.
 SIDES = (64, 96, 128, 160, 192, 224, 256, 299, 320, 331, 416, 480, 512)
-SEGMENTATION = ("fcn_", "psp_", "deeplab_", "icnet_", "danet_")
+SEGMENTATION = ("fcn_", "psp_", "deeplab_", "icnet_", "danet_", "fastscnn_")
+FEW_ROIS = 16
 VIDEO = ("c3d_", "p3d_", "r2plus1d_", "i3d_", "slowfast_")
 
 
@@ -18,7 +19,7 @@ VIDEO = ("c3d_", "p3d_", "r2plus1d_", "i3d_", "slowfast_")
 class ZooModel:
     """text: the symbol.json. shapes: of every argument and auxiliary state but inputs. constants: arrays that are no weights.
 
-    inputs: shapes by name.
+    inputs: shapes by name. smaller: what besides the image is smaller than GluonCV builds it; "" for nothing.
     """
 
     name: str
@@ -27,6 +28,7 @@ class ZooModel:
     shapes: Mapping[str, Shape]
     states: Mapping[str, Shape]
     constants: Mapping[str, np.ndarray]
+    smaller: str = ""
 
 
 def zoo_names() -> list[str]:
@@ -85,6 +87,7 @@ def build(name: str):
 def zoo_model(name: str) -> ZooModel:
     """The graph of one model at the smallest input that it takes. Raises: what GluonCV or MXNet raises."""
     network = build(name)
+    smaller = with_few_rois(network)
     symbol = traced(network)
     failure: Exception = RuntimeError(f"{name}: no input shape to try")
     for shape in input_shapes(name):
@@ -105,8 +108,20 @@ def zoo_model(name: str) -> ZooModel:
             {each: size for each, size in shapes.items() if each not in constants},
             dict(zip(symbol.list_auxiliary_states(), states, strict=True)),
             constants,
+            smaller,
         )
     raise failure
+
+
+def with_few_rois(network) -> str:
+    """Has an R-CNN keep FEW_ROIS proposals, so that its second stage is run on these. Returns: what was changed, or ""."""
+    if not hasattr(network, "_rpn_test_post_nms"):
+        return ""
+    before = network._rpn_test_post_nms
+    network._rpn_test_post_nms = network.rpn._test_post_nms = FEW_ROIS
+    if hasattr(network, "_rcnn_max_dets"):
+        network._rcnn_max_dets = FEW_ROIS
+    return f"{FEW_ROIS} RoIs instead of {before}"
 
 
 def traced(network) -> mx.sym.Symbol:

@@ -6,6 +6,26 @@ from torch import Tensor
 from weights_convert.translate.registry import operator
 
 
+def widened(value: Tensor) -> Tensor:
+    """Whole numbers as float64; their quotients, powers and roots go back to their type cut toward zero."""
+    return value if value.is_floating_point() else value.double()
+
+
+def quotient(lhs: Tensor, rhs: Tensor) -> Tensor:
+    """lhs / rhs, of whole numbers cut toward zero."""
+    return (widened(lhs) / widened(rhs)).to(lhs.dtype)
+
+
+def power(lhs: Tensor, rhs: Tensor) -> Tensor:
+    """lhs to the power rhs, of whole numbers cut toward zero."""
+    return torch.pow(widened(lhs), widened(rhs)).to(lhs.dtype)
+
+
+def hypotenuse(lhs: Tensor, rhs: Tensor) -> Tensor:
+    """sqrt(lhs^2 + rhs^2), of whole numbers cut toward zero."""
+    return torch.hypot(widened(lhs), widened(rhs)).to(lhs.dtype)
+
+
 @operator("elemwise_add", "_plus", "_Plus", "_add", "_grad_add")
 def elemwise_add(lhs: Tensor, rhs: Tensor) -> Tensor:
     """lhs + rhs, of one shape."""
@@ -27,13 +47,13 @@ def elemwise_mul(lhs: Tensor, rhs: Tensor) -> Tensor:
 @operator("elemwise_div", "_div", "_Div", "_scatter_elemwise_div")
 def elemwise_div(lhs: Tensor, rhs: Tensor) -> Tensor:
     """lhs / rhs, of one shape."""
-    return lhs / rhs
+    return quotient(lhs, rhs)
 
 
 @operator("_power", "_Power")
 def elemwise_power(lhs: Tensor, rhs: Tensor) -> Tensor:
     """lhs to the power rhs; one shape."""
-    return lhs**rhs
+    return power(lhs, rhs)
 
 
 @operator("_maximum", "_Maximum")
@@ -57,7 +77,7 @@ def elemwise_mod(lhs: Tensor, rhs: Tensor) -> Tensor:
 @operator("_hypot", "_Hypot")
 def elemwise_hypot(lhs: Tensor, rhs: Tensor) -> Tensor:
     """sqrt(lhs^2 + rhs^2); one shape."""
-    return torch.hypot(lhs, rhs)
+    return hypotenuse(lhs, rhs)
 
 
 @operator("_equal", "_Equal")

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from weights_convert.translate.operators.binary import hypotenuse, power, quotient
 from weights_convert.translate.registry import operator
 
 
@@ -27,13 +28,13 @@ def broadcast_mul(lhs: Tensor, rhs: Tensor) -> Tensor:
 @operator("broadcast_div")
 def broadcast_div(lhs: Tensor, rhs: Tensor) -> Tensor:
     """lhs / rhs, broadcast."""
-    return lhs / rhs
+    return quotient(lhs, rhs)
 
 
 @operator("broadcast_power")
 def broadcast_power(lhs: Tensor, rhs: Tensor) -> Tensor:
     """lhs to the power rhs; broadcast."""
-    return lhs**rhs
+    return power(lhs, rhs)
 
 
 @operator("broadcast_maximum")
@@ -57,7 +58,7 @@ def broadcast_mod(lhs: Tensor, rhs: Tensor) -> Tensor:
 @operator("broadcast_hypot")
 def broadcast_hypot(lhs: Tensor, rhs: Tensor) -> Tensor:
     """sqrt(lhs^2 + rhs^2); broadcast."""
-    return torch.hypot(lhs, rhs)
+    return hypotenuse(lhs, rhs)
 
 
 @operator("broadcast_equal")

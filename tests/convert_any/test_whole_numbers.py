@@ -1,0 +1,59 @@
+"""Arithmetic of whole-number arrays: MXNet's results are whole numbers too, cut toward zero."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.convert_any.cases.case import case
+from tests.convert_any.test_operators import one_node
+from weights_convert import Params, convert, parse_symbol
+
+ONE, OTHER = np.array([7, -7, 1, 5, 9, 10]), np.array([2, 2, 3, 7, -4, 3])
+PAIRS = (
+    "elemwise_add", "elemwise_sub", "elemwise_mul", "elemwise_div", "_power", "_mod", "_hypot", "_greater", "_maximum",
+    "broadcast_add", "broadcast_sub", "broadcast_mul", "broadcast_div", "broadcast_power", "broadcast_mod",
+    "broadcast_hypot", "broadcast_lesser_equal", "broadcast_minimum",
+)  # fmt: skip
+SCALARS = (
+    "_plus_scalar", "_minus_scalar", "_rminus_scalar", "_mul_scalar", "_div_scalar", "_rdiv_scalar", "_mod_scalar",
+    "_rmod_scalar", "_power_scalar", "_rpower_scalar", "_hypot_scalar", "_maximum_scalar", "_minimum_scalar",
+    "_equal_scalar", "_not_equal_scalar", "_greater_scalar", "_greater_equal_scalar", "_lesser_scalar",
+    "_lesser_equal_scalar", "_logical_and_scalar", "_logical_or_scalar", "_logical_xor_scalar",
+)  # fmt: skip
+
+
+def both(op: str, arrays: list[np.ndarray], **attrs: object) -> tuple[np.ndarray, np.ndarray]:
+    """PyTorch's and MXNet's result of one node of whole-number arrays."""
+    from mxnet_ref.any_graph import every_output
+
+    text, inputs, _ = one_node(op, case(*arrays, **attrs))
+    given = dict(zip(inputs, arrays, strict=True))
+    (theirs,) = every_output(text, {}, {}, given).values()
+    module = convert(parse_symbol(text), Params({}, {}), inputs=given)
+    return module(**{name: torch.from_numpy(value) for name, value in given.items()}).numpy(), theirs
+
+
+@pytest.mark.mxnet
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("op", PAIRS)
+def test_two_whole_number_arrays_give_mxnets_whole_numbers(op, dtype):
+    ours, theirs = both(op, [ONE.astype(dtype), OTHER.astype(dtype)])
+    assert ours.dtype == theirs.dtype == dtype
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.mxnet
+@pytest.mark.parametrize("scalar", [2.0, 2.5, 5.5, -1.5])
+@pytest.mark.parametrize("op", SCALARS)
+def test_whole_number_array_takes_the_whole_part_of_a_number(op, scalar):
+    ours, theirs = both(op, [ONE], scalar=scalar)
+    assert ours.dtype == theirs.dtype == np.int64
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.mxnet
+@pytest.mark.parametrize("op", ["_mul_scalar", "_div_scalar", "_plus_scalar"])
+def test_number_stated_to_be_no_whole_number_makes_float64(op):
+    ours, theirs = both(op, [ONE], scalar=2.5, is_int=False)
+    assert ours.dtype == theirs.dtype == np.float64
+    np.testing.assert_allclose(ours, theirs, rtol=2**-52)
