@@ -7,7 +7,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Case:
-    """attrs: as a symbol.json spells them. inputs: shapes (numbers N(0, 1)), (shape, low, high) for uniform ones, or arrays.
+    """attrs: as a symbol.json spells them. inputs: shapes (numbers N(0, 1)), (shape, low, high) for uniform ones, or arrays
+    (int32 stays, all else becomes float32).
 
     only32: MXNet has no float64 of this operator, or computes it in float32 there.
     """
@@ -23,7 +24,7 @@ class Case:
     @staticmethod
     def drawn(given, rng: np.random.Generator) -> np.ndarray:
         if isinstance(given, np.ndarray):
-            return given.astype(np.float32)
+            return given if given.dtype == np.int32 else given.astype(np.float32)
         if given and isinstance(given[0], tuple):
             shape, low, high = given
             return rng.uniform(low, high, shape).astype(np.float32)
@@ -32,6 +33,10 @@ class Case:
 
 def case(*inputs, only32: bool = False, **attrs: object) -> Case:
     return Case(inputs, {key: str(value) for key, value in attrs.items()}, only32)
+
+
+def whole(*values) -> np.ndarray:
+    return np.array(values, np.int32)
 
 
 def numbers(*values) -> np.ndarray:

@@ -44,8 +44,12 @@ CASES = {
         "offsets": case(numbers((1, -1, 1)), numbers((0, 1, 1)), boxes(3)[None], boxes(2, 9)[None],
                         numbers(0, 0, 0, 0), numbers(0.1, 0.1, 0.2, 0.2)),
     },
-    "_contrib_bipartite_matching": {"threshold": case(((2, 4, 3), 0, 1), threshold=0.2),
-        },
+    "_contrib_bipartite_matching": {
+        "threshold": case(((2, 4, 3), 0, 1), threshold=0.2),
+        "topk is one pair more": case(((2, 5, 6), 0, 1), threshold=0.1, topk=2),
+        "smallest first": case(((2, 4, 3), 0, 1), threshold=0.6, is_ascend=True, topk=1),
+        "on the threshold, ties": case(numbers((0.5, 0.75, 0.25), (0.75, 0.5, 0.25), (0.5, 0.5, 0.5)), threshold=0.5),
+    },
     "_contrib_MultiBoxPrior": {
         "sizes and ratios": case((1, 3, 4, 6), sizes="(0.2, 0.4)", ratios="(1, 2, 0.5)", only32=True),
         "cut, steps": case((1, 3, 2, 3), sizes="(0.9,)", clip=True, steps="(0.4, 0.3)", offsets="(0.3, 0.6)", only32=True),

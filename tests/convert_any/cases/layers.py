@@ -1,6 +1,6 @@
 """Layers: convolutions, pooling, normalisations, activations, resizing, loss heads, recurrences."""
 
-from tests.convert_any.cases.case import case, numbers
+from tests.convert_any.cases.case import case, numbers, whole
 
 X = (2, 4, 7, 9)
 POSITIVE = ((4,), 0.5, 1.5)
@@ -97,6 +97,8 @@ CASES = {
     "softmax": {
         "last axis": case(X),
         "axis 1, temperature": case(X, axis=1, temperature=2.5),
+        "lengths": case((2, 3, 4), whole((4, 1, 2), (3, 4, 1)), use_length=True),
+        "lengths, axis 1": case((2, 3, 4), whole((3, 1, 2, 3), (1, 2, 3, 0)), use_length=True, axis=1, temperature=0.5),
     },
     "softmin": {"axis 1": case(X, axis=1)},
     "log_softmax": {"last axis": case(X)},

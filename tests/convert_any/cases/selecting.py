@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.convert_any.cases.case import case, numbers
+from tests.convert_any.cases.case import case, numbers, whole
 
 X = (3, 4, 5)
 
@@ -12,6 +12,7 @@ CASES = {
         "wrap": case(X, numbers(-1, 5), axis=-1, mode="wrap"),
         "rows": case((5, 2), numbers(4, 0, 4)),
     },
+    "batch_take": {"one of each row": case((4, 3), whole(0, 2, 1, 2)), "outside": case((4, 3), whole(-1, 3, 9, 0))},
     "pick": {"last axis": case((3, 4), numbers(0, 3, 1)), "kept": case(X, ((3, 5), 0, 3), axis=1, keepdims=True)},
     "gather_nd": {"pairs": case(X, numbers((0, 2), (3, 1)))},
     "scatter_nd": {"pairs": case((2,), numbers((0, 2), (3, 1)), shape="(3, 4)")},

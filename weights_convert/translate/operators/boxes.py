@@ -133,7 +133,10 @@ def box_encode(
 def bipartite_matching(
     data: Tensor, *, is_ascend: bool = False, threshold: Single, topk: int = -1
 ) -> tuple[Tensor, Tensor]:
-    """Pairs of rows and columns, best score first, each at most once: the partner of every row and of every column, or -1."""
+    """Pairs of rows and columns, best score first, each at most once: the partner of every row and of every column, or -1.
+
+    A score must be beyond the threshold, not on it. topk > 0 stops after topk + 1 pairs: MXNet counts before it compares.
+    """
     scores = data.reshape(-1, *data.shape[-2:])
     rows, columns = torch.full_like(scores[..., 0], -1), torch.full_like(scores[:, 0], -1)
     for image in range(scores.shape[0]):
@@ -142,11 +145,12 @@ def bipartite_matching(
         for place in torch.argsort(flat, descending=not is_ascend, stable=True).tolist():
             row, column = divmod(place, scores.shape[2])
             value = float(flat[place])
-            if (value > threshold) if is_ascend else (value < threshold):
+            if rows[image, row] != -1 or columns[image, column] != -1:
+                continue
+            if (value >= threshold) if is_ascend else (value <= threshold):
                 break
-            if rows[image, row] == -1 and columns[image, column] == -1:
-                rows[image, row], columns[image, column] = column, row
-                found += 1
-                if found == topk:
-                    break
+            rows[image, row], columns[image, column] = column, row
+            found += 1
+            if 0 < topk < found:
+                break
     return rows.reshape(data.shape[:-1]), columns.reshape((*data.shape[:-2], data.shape[-1]))
