@@ -8,8 +8,8 @@ Names that the result file already has are passed over (--again runs them again)
 
 import argparse
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,27 +19,31 @@ RESULTS = ROOT / "benchmarks/results/zoo_conversion.json"
 PAGE = ROOT / "docs/zoo.md"
 
 
-def one(name: str) -> dict:
-    """The result of one model, in this process."""
+def report(name: str, end) -> None:
+    """Sends the result of one model, from a process of its own."""
     from dcn_suite.parity.zoo import check
 
-    return check(name)
+    end.send(check(name))
 
 
 def in_process(name: str, timeout: float) -> dict:
-    """The result of one model, from a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MXNET_SUBGRAPH_BACKEND": "NONE"}
-    command = [sys.executable, __file__, "--one", name]
+    """The result of one model, from a process that ends with it; it has this one's modules loaded already."""
+    forking = multiprocessing.get_context("fork")
+    here, there = forking.Pipe(duplex=False)
+    process = forking.Process(target=report, args=(name, there))
     started = time.time()
+    process.start()
+    there.close()
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
-    except subprocess.TimeoutExpired:
-        return {"name": name, "verdict": "not run", "why": f"not finished after {timeout:.0f} s"}
-    try:
-        result = json.loads(done.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        result = {"name": name, "verdict": "not run", "why": f"exit code {done.returncode}: {last[:300]}"}
+        if not here.poll(timeout):
+            return {"name": name, "verdict": "not run", "why": f"not finished after {timeout:.0f} s"}
+        result = here.recv()
+    except EOFError:
+        process.join()
+        result = {"name": name, "verdict": "not run", "why": f"the process ended with exit code {process.exitcode}"}
+    finally:
+        process.kill()
+        process.join()
     return result | {"seconds": round(time.time() - started, 1)}
 
 
@@ -49,17 +53,17 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--timeout", type=float, default=600)
     parser.add_argument("--again", action="store_true", help="also names that have a result")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--page-only", action="store_true", help="only write the page from the stored results")
     args = parser.parse_args()
-    if args.one:
-        print(json.dumps(one(args.one)))
-        return 0
     from dcn_suite.parity.zoo_page import render
     from dcn_tasks.files import atomic_path
 
     found = {row["name"]: row for row in json.loads(args.out.read_text())} if args.out.exists() else {}
     if not args.page_only:
+        os.environ["MXNET_SUBGRAPH_BACKEND"] = "NONE"
+        import gluoncv  # noqa: F401  loaded once, for all models
+
+        import dcn_suite.parity.zoo  # noqa: F401
         from mxnet_ref.zoo import zoo_names
 
         for name in args.names or zoo_names():

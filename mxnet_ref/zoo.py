@@ -79,7 +79,7 @@ def build(name: str):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return get_model(name, **arguments)
-        except TypeError as error:  # an argument that this network does not take
+        except Exception as error:  # an argument that this network does not take, in several forms
             failure = error
     raise failure
 

@@ -18,6 +18,7 @@ from weights_convert.graph import Graph, Node, load_symbol
 from weights_convert.load import load_params
 from weights_convert.tensors import to_tensor
 from weights_convert.translate import operators as _operators  # noqa: F401  fills the registry
+from weights_convert.translate.ages import brought_up
 from weights_convert.translate.registry import LEARNED, REGISTRY, Operator
 
 SAFE_NAME = re.compile(
@@ -45,7 +46,7 @@ def convert(
         graph's order. Parameters and buffers (auxiliary states) have MXNet's names. It starts in evaluation mode.
     Raises: InputError that lists every operator without a translation, or names the node and what is wrong with it.
     """
-    graph = symbol if isinstance(symbol, Graph) else load_symbol(symbol)
+    graph = brought_up(symbol if isinstance(symbol, Graph) else load_symbol(symbol))
     arrays = params if isinstance(params, Params) else load_params(params)
     found = translations(graph)
     return ModuleBuilder(graph, found, arrays, None if inputs is None else set(inputs)).module()
