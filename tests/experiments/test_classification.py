@@ -145,7 +145,7 @@ def test_normalised_training_images_have_mean_0_and_deviation_1():
 
 
 def write_mnist(folder) -> None:
-    for name, (images, labels) in {"train": bars(60, 0), "t10k": bars(30, 1)}.items():
+    for name, (images, labels) in {"train": bars(100, 0), "t10k": bars(30, 1)}.items():
         for kind, array in (("images-idx3", images), ("labels-idx1", labels.astype(np.uint8))):
             header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
             with gzip.open(folder / f"{name}-{kind}-ubyte.gz", "wb") as file:
