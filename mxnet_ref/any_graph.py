@@ -11,10 +11,12 @@ from mxnet_ref.notices import without_binding_notices
 Key = tuple[str, int, int]  # name of the node, which of the nodes of that name, output
 
 
-def truly_float64(text: str, ranks: Mapping[str, int]) -> str:
-    """The graph with operators that MXNet computes in float32 (or not at all) in float64 written with others that it can.
+def as_witness(text: str, ranks: Mapping[str, int], dtype: str) -> str:
+    """The graph with operators that MXNet's CPU computes wrongly, or in float32 for float64, written with others.
 
-    LeakyReLU casts to float32 inside: max(x, 0) + slope * min(x, 0). SoftmaxActivation has no float64: softmax.
+    ROIAlign leaves memory as it finds it for a RoI of image < 0; MXNet's GPU kernel writes 0 there, and GluonCV's FPN adds
+    it up. In float64, LeakyReLU casts to float32 inside: max(x, 0) + slope * min(x, 0); SoftmaxActivation is not there:
+    softmax.
 
     Args: ranks: number of axes of each node's output, by name.
     """
@@ -23,7 +25,7 @@ def truly_float64(text: str, ranks: Mapping[str, int]) -> str:
     moved: list[int] = []
     for node in content["nodes"]:
         node["inputs"] = [[moved[source], *rest] for source, *rest in node["inputs"]]
-        nodes += expanded(node, len(nodes), ranks.get(node["name"], 4))
+        nodes += expanded(node, len(nodes), ranks.get(node["name"], 4), dtype)
         moved.append(len(nodes) - 1)
     content |= {
         "nodes": nodes,
@@ -34,20 +36,43 @@ def truly_float64(text: str, ranks: Mapping[str, int]) -> str:
     return json.dumps(content)
 
 
-def expanded(node: dict, place: int, rank: int) -> list[dict]:
+def expanded(node: dict, place: int, rank: int, dtype: str) -> list[dict]:
     """The nodes that stand for one; the last has its name."""
     attrs = node.get("attrs") or {}
+    if node["op"] == "_contrib_ROIAlign":
+        return aligned_or_zero(node, place)
+    if dtype == "float32":
+        return [node]
     if node["op"] == "SoftmaxActivation":
         return [{**node, "op": "softmax", "attrs": {"axis": "1" if attrs.get("mode") == "channel" else "-1"}}]
-    kind = attrs.get("act_type", "leaky")
-    if node["op"] != "LeakyReLU" or kind not in ("leaky", "prelu"):
-        return [node]
+    if node["op"] == "LeakyReLU" and attrs.get("act_type", "leaky") in ("leaky", "prelu"):
+        return leaky(node, place, rank)
+    return [node]
+
+
+def aligned_or_zero(node: dict, place: int) -> list[dict]:
+    """ROIAlign, and 0 for RoIs of image < 0."""
+    name, rois = node["name"], node["inputs"][1]
+    image = {"axis": "1", "begin": "0", "end": "1"}
+    return [
+        {**node, "name": f"{name}_raw"},
+        {"op": "slice_axis", "name": f"{name}_image", "attrs": image, "inputs": [rois]},
+        {"op": "Reshape", "name": f"{name}_row", "attrs": {"shape": "(-1,)"}, "inputs": [[place + 1, 0, 0]]},
+        {"op": "_greater_equal_scalar", "name": f"{name}_is", "attrs": {"scalar": "0"}, "inputs": [[place + 2, 0, 0]]},
+        {"op": "zeros_like", "name": f"{name}_zero", "attrs": {}, "inputs": [[place, 0, 0]]},
+        {"op": "where", "name": name, "attrs": {}, "inputs": [[place + each, 0, 0] for each in (3, 0, 4)]},
+    ]
+
+
+def leaky(node: dict, place: int, rank: int) -> list[dict]:
+    """LeakyReLU of a stated or a learned slope, from operators that have float64."""
+    attrs = node.get("attrs") or {}
     name, data = node["name"], node["inputs"][:1]
     parts = [
         {"op": "_maximum_scalar", "name": f"{name}_above", "attrs": {"scalar": "0"}, "inputs": data},
         {"op": "_minimum_scalar", "name": f"{name}_below", "attrs": {"scalar": "0"}, "inputs": data},
     ]
-    if kind == "leaky":
+    if attrs.get("act_type", "leaky") == "leaky":
         slope = {"scalar": repr(float(np.float32(attrs.get("slope", "0.25"))))}
         parts.append({"op": "_mul_scalar", "name": f"{name}_sloped", "attrs": slope, "inputs": [[place + 1, 0, 0]]})
     else:
@@ -96,8 +121,7 @@ def every_output(
     """
     values = {**arg, **inputs}
     symbol = mx.sym.load_json(text)
-    if dtype == "float64":
-        symbol = mx.sym.load_json(truly_float64(symbol.tojson(), ranks_of(symbol, values)))
+    symbol = mx.sym.load_json(as_witness(symbol.tojson(), ranks_of(symbol, values), dtype))
     internals = symbol.get_internals()
     keys = list(entries(internals))
     wanted = [place for place, (_, variable) in enumerate(keys) if not variable]

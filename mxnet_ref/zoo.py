@@ -1,8 +1,9 @@
 """GluonCV's model zoo as graphs with made-up weights: what any owner of such a model would export."""
 
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from unittest.mock import patch
 
 import mxnet as mx
 import numpy as np
@@ -20,6 +21,7 @@ class ZooModel:
     """text: the symbol.json. shapes: of every argument and auxiliary state but inputs. constants: arrays that are no weights.
 
     inputs: shapes by name. smaller: what besides the image is smaller than GluonCV builds it; "" for nothing.
+    deviations: of weights by name, where the network's own start says it and much larger ones make no sane boxes (R-CNN).
     """
 
     name: str
@@ -29,6 +31,7 @@ class ZooModel:
     states: Mapping[str, Shape]
     constants: Mapping[str, np.ndarray]
     smaller: str = ""
+    deviations: Mapping[str, float] = field(default_factory=dict)
 
 
 def zoo_names() -> list[str]:
@@ -38,8 +41,16 @@ def zoo_names() -> list[str]:
     return list(get_model_list())
 
 
-def input_shapes(name: str) -> Iterator[Shape]:
-    """Shapes to try, small ones first."""
+def input_shapes(name: str) -> Iterator[dict[str, Shape]]:
+    """Shapes of the inputs to try, small ones first."""
+    if name.startswith("siamrpn"):
+        yield {"template": (1, 3, 127, 127), "search": (1, 3, 287, 287)}
+    else:
+        yield from ({"data": shape} for shape in data_shapes(name))
+
+
+def data_shapes(name: str) -> Iterator[Shape]:
+    """Shapes of the one image or clip to try, small ones first."""
     if name.startswith("c3d_"):
         yield (1, 3, 16, 112, 112)
     elif name.startswith("slowfast_"):
@@ -76,8 +87,8 @@ def build(name: str):
     failure: Exception = RuntimeError(f"{name}: no arguments to try")
     for arguments in options(name):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with warnings.catch_warnings(), patch.object(mx.gluon.Parameter, "reset_ctx", lambda *_: None):
+                warnings.simplefilter("ignore")  # reset_ctx refuses weights that were not started, as here
                 return get_model(name, **arguments)
         except Exception as error:  # an argument that this network does not take, in several forms
             failure = error
@@ -88,27 +99,28 @@ def zoo_model(name: str) -> ZooModel:
     """The graph of one model at the smallest input that it takes. Raises: what GluonCV or MXNet raises."""
     network = build(name)
     smaller = with_few_rois(network)
-    symbol = traced(network)
+    symbol = traced(network, next(input_shapes(name)))
     failure: Exception = RuntimeError(f"{name}: no input shape to try")
-    for shape in input_shapes(name):
+    for given in input_shapes(name):
         try:
-            arguments, _, states = symbol.infer_shape(data=shape)
+            arguments, _, states = symbol.infer_shape(**given)
         except Exception as error:
             failure = error
             continue
         if arguments is None:
             continue
         shapes = dict(zip(symbol.list_arguments(), arguments, strict=True))
-        shapes.pop("data", None)
+        shapes = {each: size for each, size in shapes.items() if each not in given}
         constants = constants_of(network, shapes)
         return ZooModel(
             name,
             symbol.tojson(),
-            {"data": shape},
+            given,
             {each: size for each, size in shapes.items() if each not in constants},
             dict(zip(symbol.list_auxiliary_states(), states, strict=True)),
             constants,
             smaller,
+            stated_deviations(network) if smaller else {},
         )
     raise failure
 
@@ -124,10 +136,10 @@ def with_few_rois(network) -> str:
     return f"{FEW_ROIS} RoIs instead of {before}"
 
 
-def traced(network) -> mx.sym.Symbol:
+def traced(network, names: Iterable[str]) -> mx.sym.Symbol:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        outputs = network(mx.sym.Variable("data"))
+        outputs = network(*map(mx.sym.Variable, names))
     flat = list(flattened(outputs))
     return flat[0] if len(flat) == 1 else mx.sym.Group(flat)
 
@@ -149,8 +161,14 @@ def constants_of(network, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
     }
 
 
+def stated_deviations(network) -> dict[str, float]:
+    """Standard deviations of the weights that a network starts from normal numbers of its own choice."""
+    starts = {name: each.init for name, each in network.collect_params().items()}
+    return {name: start._kwargs["sigma"] for name, start in starts.items() if isinstance(start, mx.init.Normal)}
+
+
 def made_up(model: ZooModel, seed: int = 0) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Weights (He et al.), biases, gammas of 0.5 to 1.5, betas, and means and variances, all different; float32."""
+    """Weights (He et al., or as stated), biases, gammas of 0.5 to 1.5, betas, and means and variances, all different; float32."""
     rng = np.random.default_rng(seed)
     arg = {}
     for name, shape in model.shapes.items():
@@ -159,7 +177,7 @@ def made_up(model: ZooModel, seed: int = 0) -> tuple[dict[str, np.ndarray], dict
         elif len(shape) < 2:
             arg[name] = 0.1 * rng.standard_normal(shape, dtype=np.float32)
         else:
-            deviation = np.sqrt(2.0 / max(np.prod(shape[1:]), 1))
+            deviation = model.deviations.get(name, np.sqrt(2.0 / max(np.prod(shape[1:]), 1)))
             arg[name] = (deviation * rng.standard_normal(shape)).astype(np.float32)
     aux = {
         name: rng.uniform(0.5, 1.5, shape).astype(np.float32)

@@ -6,71 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import fx
 
+from dcn_suite.parity.graph_outputs import Key, Outputs, node_keys, outputs_in_order, torch_outputs
 from dcn_suite.parity.judge import Judgement, judge_function, judge_rounding
 from dcn_suite.parity.rows import Row, Table, failed_row, judged_row, reported_row
 from weights_convert import Params, Sparse, parse_symbol
 from weights_convert.translate import convert
-from weights_convert.translate.module import NODE, input_names
+from weights_convert.translate.module import NODE
 from weights_convert.translate.precision import in_float64
 from weights_convert.translate.registry import BY_FUNCTION
 
 CHECK = "chained"
-Key = tuple[str, int, int]  # node, which of the nodes of that name, output
-Outputs = Mapping[Key, np.ndarray]
-TYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-class Watcher(fx.Interpreter):
-    """Runs a converted module and keeps every output of every MXNet node."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.found: dict[Key, np.ndarray] = {}
-        self.keys = node_keys(module)
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        if n in self.keys:
-            name, occurrence = self.keys[n]
-            for index, each in enumerate(result if isinstance(result, tuple) else (result,)):
-                self.found[name, occurrence, index] = each.detach().numpy()
-        return result
-
-
-def node_keys(module: fx.GraphModule) -> dict[fx.Node, tuple[str, int]]:
-    """fx node -> MXNet name and which of the nodes of that name, for every operator."""
-    seen: dict[str, int] = {}
-    keys = {}
-    for each in module.graph.nodes:
-        if each.op == "call_function" and NODE in each.meta:
-            name = each.meta[NODE].name
-            seen[name] = seen.get(name, -1) + 1
-            keys[each] = (name, seen[name])
-    return keys
-
-
-def torch_outputs(module: fx.GraphModule, inputs: Mapping[str, np.ndarray], dtype: str) -> dict[Key, np.ndarray]:
-    """Every output of every node in one precision; the module comes back in the precision it had."""
-    before = next((p.dtype for p in module.parameters()), torch.float32)
-    names = input_names(module)
-    module.to(TYPES[dtype])
-    watcher = Watcher(module)
-    placeholders = [each.target for each in module.graph.nodes if each.op == "placeholder"]
-    given = {names[name]: as_tensor(value, dtype) for name, value in inputs.items() if name in names}
-    try:
-        with torch.no_grad():
-            watcher.run(*[given.get(name) for name in placeholders])
-    finally:
-        module.to(before)
-    return watcher.found
-
-
-def as_tensor(value: np.ndarray, dtype: str) -> torch.Tensor:
-    tensor = torch.from_numpy(np.array(value))
-    return tensor.to(TYPES[dtype]) if tensor.is_floating_point() else tensor
 
 
 def undecided(module: fx.GraphModule) -> dict[Key, str]:
@@ -198,7 +145,7 @@ def live(
     except Exception as error:  # MXNet's own error type is not imported here
         mxnet64, note = None, f"MXNet has no float64 of this graph: {str(error).splitlines()[0][:200]}"
     step("PyTorch")
-    torch64 = torch_outputs(module64 or module, inputs, "float64")
+    torch64 = torch_outputs(module64 or module, inputs, "float64", mxnet64)
     torch32 = torch_outputs(module, inputs, "float32")
     return compare(module, Witnesses(mxnet32, mxnet64, torch32, torch64)), note
 
@@ -216,15 +163,6 @@ def against_recording(
         judge_rounding(judgement, number(theirs), number(mine), number(truth))
         rows.append(judged_row("recording", f"output {place}", "output", judgement, depth=place))
     return Table(rows)
-
-
-def outputs_in_order(module: fx.GraphModule, inputs: Mapping[str, np.ndarray], dtype: str) -> list[np.ndarray]:
-    names = input_names(module)
-    module.to(TYPES[dtype])
-    with torch.no_grad():
-        found = module(**{names[name]: as_tensor(value, dtype) for name, value in inputs.items() if name in names})
-    module.to(torch.float32)
-    return [each.numpy() for each in (found if isinstance(found, tuple) else (found,))]
 
 
 def verify(

@@ -62,7 +62,8 @@ def check(name: str, seed: int = 0) -> dict:
         model = zoo_model(name)
     except Exception as error:
         return row | {"verdict": "not run", "why": f"GluonCV or MXNet: {first_line(error)}"}
-    row["input"] = list(model.inputs["data"])
+    row["input"] = [side for shape in model.inputs.values() for side in shape]
+    row |= {"smaller": model.smaller} if model.smaller else {}
     arg, aux = made_up(model, seed)
     graph = parse_symbol(model.text, name)
     row |= {"nodes": sum(graph.op_counts().values()), "operators": len(graph.op_counts())}

@@ -49,7 +49,9 @@ def assert_same(module, data: torch.Tensor, **options: bool):
     expected = module(data=data)
     fast = for_inference(module, **options)
     found = fast(data=data)
-    for ours, wanted in zip(*((each if isinstance(each, tuple) else (each,)) for each in (found, expected)), strict=True):
+    for ours, wanted in zip(
+        *((each if isinstance(each, tuple) else (each,)) for each in (found, expected)), strict=True
+    ):
         assert (ours - wanted).abs().max() <= FLOAT64_SAME_FUNCTION * wanted.abs().max()
     assert torch.equal(data, before), "the input was overwritten"
     return fast

@@ -26,6 +26,8 @@ LABELS = np.full((2, 3, 5), -1, np.float32)
 LABELS[0, :2] = np.column_stack([[1, 0], boxes(2, 9)])
 LABELS[1, :1] = np.column_stack([[2], boxes(1, 11)])
 
+NO_IMAGE = numbers((-1, -1, -1, -1, -1), (1, 2, 3, 8, 9), (-1, 0, 0, 5, 5))
+
 CASES = {
     "_contrib_box_nms": {
         "class by class": case(detections(2, 30), overlap_thresh=0.3, valid_thresh=0.1, id_index=0),
@@ -66,6 +68,8 @@ CASES = {
         "two samples": case((2, 3, 12, 12), ROIS, pooled_size="(3, 3)", spatial_scale=1.0, sample_ratio=2),
         "as many as cells": case((2, 3, 12, 12), ROIS, pooled_size="(2, 3)", spatial_scale=0.5),
         "aligned": case((2, 3, 12, 12), ROIS, pooled_size="(3, 3)", spatial_scale=0.7, sample_ratio=2, aligned=True),
+        "of no image": case((2, 3, 12, 12), NO_IMAGE, pooled_size="(3, 3)", spatial_scale=1.0, sample_ratio=2),
+        "of no image, as many as cells": case((2, 3, 12, 12), NO_IMAGE, pooled_size="(2, 2)", spatial_scale=0.5),
     },
     "ROIPooling": {"rounded": case((2, 3, 12, 12), ROIS, pooled_size="(3, 3)", spatial_scale=0.7)},
     "_contrib_PSROIPooling": {"plain": case((2, 18, 12, 12), ROIS, spatial_scale=0.5, output_dim=2, pooled_size=3)},
