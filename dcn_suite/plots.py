@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+Curves = dict[str, tuple[Sequence[float], np.ndarray]]  # by name: x [T], y of every run [runs, T]
+
 
 def _figure(width: float, height: float):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -64,5 +66,28 @@ def compared_points(
     axes.set_ylabel(unit)
     axes.grid(alpha=0.25, axis="y")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def curve_panels(panels: Mapping[str, Curves], *, unit: str) -> np.ndarray:
+    """Curves side by side, one panel for each group: the mean of the runs as a line, their range behind it.
+
+    Args: panels: curves by title. One name has one colour in all of them; what follows a comma makes it dashed. unit: of y.
+    """
+    figure, canvas = _figure(11.0, 3.4)
+    kinds = list(dict.fromkeys(name.partition(",")[0] for curves in panels.values() for name in curves))
+    for axes, (title, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for name, (x, y) in curves.items():
+            kind, _, other = name.partition(",")
+            colour = f"C{kinds.index(kind)}"
+            axes.fill_between(x, y.min(axis=0), y.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+            axes.plot(x, y.mean(axis=0), color=colour, linestyle="--" if other else "-", linewidth=1.5, label=name)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("update")
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False, fontsize=8)
+    figure.axes[0].set_ylabel(unit)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

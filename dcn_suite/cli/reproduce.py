@@ -75,17 +75,19 @@ def run(args: argparse.Namespace) -> int:
 
 def write_page(args: argparse.Namespace, root: Path) -> int:
     from dcn_suite.pictures import save_png
-    from dcn_suite.reproduce.figure import comparison_figure
-    from dcn_suite.reproduce.page import FIGURE, render
+    from dcn_suite.reproduce.figure import PICTURES
+    from dcn_suite.reproduce.page import FIGURES, render
 
     if args.what or args.run_table:
         raise InputError("--page writes every table: leave TABLE and --run out")
     with atomic_path(args.page) as temporary:
         temporary.write_text(render(root), encoding="utf-8")
     print(args.page)
-    if (figure := comparison_figure(root)) is not None:
-        save_png(args.page.parent / FIGURE, figure)
-        print(args.page.parent / FIGURE)
+    for table, picture in PICTURES.items():
+        if (figure := picture(root)) is not None:
+            path = args.page.parent / FIGURES[table][1]
+            save_png(path, figure)
+            print(path)
     return 0
 
 

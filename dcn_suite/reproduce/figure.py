@@ -1,12 +1,12 @@
-"""The figure of the comparison under rotation and translation: published beside measured."""
+"""The figures of the page of results: accuracies under rotation and translation, losses on small real data."""
 
 from pathlib import Path
 
 import numpy as np
 
-from dcn_suite.plots import compared_points
+from dcn_suite.plots import Curves, compared_points, curve_panels
 from dcn_suite.reproduce.registry import find_table
-from dcn_suite.reproduce.results import results_of, summary
+from dcn_suite.reproduce.results import Result, results_of, summary
 
 FRAMEWORKS = {"torch": "PyTorch", "mxnet": "MXNet"}
 
@@ -36,3 +36,29 @@ def comparison_figure(root: Path) -> np.ndarray | None:
                 None if spread is None else (spread.mean, spread.deviation or 0.0) for spread in spreads
             ]
     return compared_points(columns, series, unit="per cent of test images")
+
+
+def loss_figure(root: Path) -> np.ndarray | None:
+    """RGB picture of the loss curves of the table small-data, a panel for each data set; None while there is none.
+
+    Args: root: of the stored results.
+    """
+    panels: dict[str, Curves] = {}
+    for row in find_table("small-data").rows:
+        results = results_of(root, row)
+        for framework, words in FRAMEWORKS.items():
+            if found := [each for each in results if each.framework == framework]:
+                kind = row.name.removeprefix(f"{row.folder}-")
+                panels.setdefault(row.folder, {})[kind if framework == "torch" else f"{kind}, {words}"] = curves_of(
+                    found
+                )
+    return curve_panels(panels, unit="sum of the losses") if panels else None
+
+
+def curves_of(results: list[Result]) -> tuple[list[float], np.ndarray]:
+    """Updates [T] and losses [seeds, T] of runs of one training recipe."""
+    curves = [result.details["curve"] for result in results]
+    return curves[0]["update"], np.array([curve["loss"] for curve in curves])
+
+
+PICTURES = {"mnist": comparison_figure, "small-data": loss_figure}  # of page.FIGURES

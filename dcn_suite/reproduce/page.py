@@ -5,7 +5,10 @@ from pathlib import Path
 from dcn_suite.reproduce.registry import DATA, Row, Table, tables
 from dcn_suite.reproduce.results import Result, Spread, results_of, summary
 
-FIGURE = "docs/images/rotation_and_translation.png"  # beside the page
+FIGURES = {  # by table: caption, file beside the page
+    "mnist": ("Published and measured accuracies, column by column", "docs/images/rotation_and_translation.png"),
+    "small-data": ("Losses while training, mean and range over seeds", "docs/images/small_data.png"),
+}
 NOT_RUN = "not run"
 LOSSLESS = "lossless"
 INTRODUCTION = """# Results
@@ -16,7 +19,9 @@ nothing else; a test generates it again and compares. "not run" means that nobod
 
 
 def measured(row: Row, results: list[Result], framework: str, column: str) -> str:
-    """A cell: mean ± deviation (number of seeds, where not all of them), or "not run"."""
+    """A cell: mean ± deviation (number of seeds, where not all of them), or "not run"; "–" where the row has no such figure."""
+    if column not in row.columns:
+        return "–"
     spread = summary(results).get((framework, column))
     if spread is None:
         return NOT_RUN
@@ -65,8 +70,8 @@ def section(table: Table, root: Path) -> list[str]:
     lines = [f"## {table.id}: {table.title}", f"Published in: {table.source}.{note}", ""]
     if any(results.values()):
         lines += [*compared(table, results), "", *provenance(table, results)]
-        if table.id == "mnist":
-            lines += ["", f"![Published and measured accuracies, column by column]({FIGURE})"]
+        if table.id in FIGURES:
+            lines += ["", "![{}]({})".format(*FIGURES[table.id])]
     else:
         heads = ["row", *table.columns, "measured"]
         said = {row.name: [published(row, column) for column in table.columns] for row in table.rows}
@@ -76,13 +81,15 @@ def section(table: Table, root: Path) -> list[str]:
 
 
 def compared(table: Table, results: dict[str, list[Result]]) -> list[str]:
-    """One line of published figures for each row, and one for each framework."""
+    """One line of published figures for each row that has some, and one for each framework."""
     cells = []
     for row in table.rows:
-        cells.append([f"`{row.name}`: {row.title}", "published", *(published(row, column) for column in table.columns)])
+        lines = [["published", *(published(row, column) for column in table.columns)]] if row.published else []
         for framework in row.frameworks:
             found = [measured(row, results[row.id], framework, column) for column in table.columns]
-            cells.append(["", {"torch": "PyTorch", "mxnet": "MXNet"}[framework], *found])
+            lines.append([{"torch": "PyTorch", "mxnet": "MXNet"}[framework], *found])
+        heads = [f"`{row.name}`: {row.title}", *[""] * (len(lines) - 1)]
+        cells += [[head, *line] for head, line in zip(heads, lines, strict=True)]
     return markdown(["row", "", *table.columns], cells)
 
 

@@ -12,7 +12,7 @@ from dcn_tasks.errors import InputError
 
 TABLES = (
     "ablation-layers", "dilation", "effective-dilation", "complexity", "coco", "imagenet",
-    "readme-voc", "readme-coco", "readme-fpn", "readme-deeplab", "mnist",
+    "readme-voc", "readme-coco", "readme-fpn", "readme-deeplab", "mnist", "small-data",
 )  # fmt: skip
 FRAMEWORKS = ("mxnet", "torch")
 DATA = {
@@ -25,6 +25,7 @@ DATA = {
     "coco-35k": "COCO 2014 train and val without minival, minival; ImageNet weights of the backbone",
     "imagenet": "ImageNet-1K",
     "mnist-cifar10": "MNIST, CIFAR-10",
+    "small": "BCCD, Raccoon or CamVid",
 }
 
 
@@ -35,7 +36,9 @@ class Row:
     Args:
         table, name: of its id TABLE/NAME. title: in words. config: of the experiment, "" where there is none.
         published: figures by column; `spread` their standard deviations, where published. source: of the figures.
-        data: key of DATA. runs: "training", "classification", "complexity", or "nothing yet".
+        own: columns of a comparison of ours, which nobody has published.
+        data: key of DATA. folder: of the data set, below the folder of data sets; "": that one itself.
+        runs: "training", "classification", "complexity", or "nothing yet".
         frameworks, seeds: of a complete measurement. images: that a training sees, 0 where none trains.
         setting: of a classification.
     """
@@ -47,7 +50,9 @@ class Row:
     published: dict[str, float]
     config: str = ""
     spread: dict[str, float] = field(default_factory=dict)
+    own: tuple[str, ...] = ()
     data: str = ""
+    folder: str = ""
     runs: str = "training"
     frameworks: tuple[str, ...] = FRAMEWORKS
     seeds: tuple[int, ...] = (0,)
@@ -59,15 +64,22 @@ class Row:
         return f"{self.table}/{self.name}"
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Of its table: those with a published figure, and our own."""
+        return (*self.published, *self.own)
+
+    @property
     def measurable(self) -> tuple[str, ...]:
         """The columns that a complete measurement has; run times of whole networks are left to benchmarks."""
-        columns = self.setting.get("columns", self.published)
+        columns = self.setting.get("columns", self.columns)
         return tuple(column for column in columns if " s, " not in column and not column.startswith("seconds"))
 
     @property
     def cost(self) -> str:
         """What a run takes, in words."""
         if self.runs == "training":
+            if self.own:
+                return "a minute of one CPU thread for each seed in PyTorch"
             return f"training on {self.images / 1e6:.2f} million images, each framework; time not run"
         return {
             "complexity": "counted in seconds",
@@ -93,8 +105,8 @@ class Table:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column that any row has a figure for, in the order of first mention."""
-        return tuple(dict.fromkeys(column for row in self.rows for column in row.published))
+        """Every column that any row has, in the order of first mention."""
+        return tuple(dict.fromkeys(column for row in self.rows for column in row.columns))
 
 
 def tables() -> tuple[Table, ...]:
@@ -137,7 +149,9 @@ def read_row(table: str, values: dict[str, Any], system: str, variant: str) -> R
         published=dict(published),
         config=config,
         spread=facts.get("spread", {}),
+        own=tuple(facts.get("own", ())),
         data=facts.get("data", ""),
+        folder=facts.get("folder", ""),
         runs=facts["runs"],
         frameworks=tuple(facts.get("frameworks", FRAMEWORKS)),
         seeds=tuple(facts.get("seeds", (0,))),

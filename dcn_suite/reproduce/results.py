@@ -54,9 +54,9 @@ def new_result(
     row: Row, framework: str, seed: int, values: Mapping[str, float], seconds: float, details: dict
 ) -> Result:
     """A result of now and here. Raises: InputError for a figure that is not finite or no figure of the table."""
-    wrong = [name for name, value in values.items() if name not in row.published or not math.isfinite(value)]
+    wrong = [name for name, value in values.items() if name not in row.columns or not math.isfinite(value)]
     if wrong:
-        raise InputError(f"{row.id}: expected finite figures of {', '.join(row.published)}, got {wrong[0]}")
+        raise InputError(f"{row.id}: expected finite figures of {', '.join(row.columns)}, got {wrong[0]}")
     date = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return Result(
         row.id, framework, seed, dict(values), date, commit(), machine(), versions(framework), round(seconds, 1), details

@@ -1,16 +1,23 @@
 """Rows of the paper that train on a public data set: both image sets are looked for first, then `dcn train` and `dcn eval` do it."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from dcn_suite.checkpoints import read_checkpoint
 from dcn_suite.evaluation import look_at, scores_of
 from dcn_suite.reproduce.registry import Row
 from dcn_suite.training import Settings, run_training
+from dcn_tasks.config import Config
 from dcn_tasks.data import open_dataset
 from dcn_tasks.errors import InputError
+from dcn_tasks.task import task_of
+from dcn_tasks.training_log import METRICS
 
+CURVE_POINTS = 60  # most of a stored loss curve
 MEASURED = {  # column of the published tables -> how a score's name begins (dcn_tasks.scoring)
     "mAP@0.5": ("mAP@0.5 ", "AP50"),
     "mAP@0.7": ("mAP@0.7 ",),
@@ -26,9 +33,10 @@ MEASURED = {  # column of the published tables -> how a score's name begins (dcn
 def train_and_score(
     row: Row, framework: str, seed: int, *, data: Path, work: Path, image_set: str | None, note: Callable[[str], None]
 ) -> tuple[dict[str, float], dict]:
-    """Args: data: folder of the data set. work: of the training; one that stopped goes on. image_set: scored in place of the row's.
-
-    Returns: figures by the row's columns, percent; details: every score, the image set, what the training said in the end.
+    """Args:
+        data: folder of the data set, or the one that row.folder is in. work: of the training; one that stopped goes on.
+        image_set: scored in place of the row's.
+    Returns: figures by the row's columns, percent; details: every score, the image set, the last losses and their curve.
     Raises: InputError when data is missing: the sentence names the folders that are wanted and where they are published.
     """
     cfg = row.load()
@@ -38,7 +46,8 @@ def train_and_score(
             f"{row.id}: {scored} has no public ground truth: use `dcn train {row.config}`, and send what "
             "`dcn eval --results FILE` writes to COCO's evaluation server, or score on images it was not trained on (--image-set)"
         )
-    folder = data if data.is_dir() else None  # None: the configuration's dataset.dataset_path
+    home = data / row.folder
+    folder = home if home.is_dir() or row.folder else None  # None: the configuration's dataset.dataset_path
     open_dataset(cfg, "train", folder)
     dataset = open_dataset(cfg, "test", folder, image_set=image_set)
     trained = run_training(Settings(row.config, framework, output=work, data=folder, resume=True, seed=seed))
@@ -50,8 +59,20 @@ def train_and_score(
         "image_set": scored,
         "updates": trained["updates"],
         "losses": trained["metrics"],
+        "curve": loss_curve(cfg, work / METRICS),
     }
     return figures(row, scores), details
+
+
+def loss_curve(cfg: Config, rows: Path) -> dict[str, list[float]]:
+    """The sum of the losses over a training, from its metrics.jsonl: "update" (the last one of each mean) and "loss"."""
+    metrics = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
+    blocks = np.array_split(np.arange(len(metrics)), min(len(metrics), CURVE_POINTS))
+    total = np.array([sum(row[name] for name in task_of(cfg).losses) for row in metrics])
+    return {
+        "update": [metrics[block[-1]]["update"] for block in blocks if len(block)],
+        "loss": [round(float(total[block].mean()), 5) for block in blocks if len(block)],
+    }
 
 
 def finite(scores: dict[str, float]) -> dict[str, float]:
@@ -62,7 +83,7 @@ def finite(scores: dict[str, float]) -> dict[str, float]:
 def figures(row: Row, scores: dict[str, float]) -> dict[str, float]:
     """Those of the scores that the table has columns for. Raises: InputError when it has none of them."""
     found: dict[str, float] = {}
-    for column in row.published:
+    for column in row.columns:
         for name, value in scores.items():
             if any(
                 name == wanted or (wanted.endswith(" ") and name.startswith(wanted))
@@ -71,5 +92,5 @@ def figures(row: Row, scores: dict[str, float]) -> dict[str, float]:
                 found[column] = round(value, 4)
                 break
     if not found:
-        raise InputError(f"{row.id}: expected scores for {', '.join(row.published)}, got {', '.join(scores)}")
+        raise InputError(f"{row.id}: expected scores for {', '.join(row.columns)}, got {', '.join(scores)}")
     return found

@@ -9,7 +9,7 @@ from dcn_tasks.config import to_plain
 from dcn_tasks.errors import InputError
 
 ROWS = {"ablation-layers": 25, "dilation": 29, "effective-dilation": 3, "complexity": 5, "coco": 14, "imagenet": 3,
-        "readme-voc": 2, "readme-coco": 4, "readme-fpn": 4, "readme-deeplab": 4, "mnist": 2}  # fmt: skip
+        "readme-voc": 2, "readme-coco": 4, "readme-fpn": 4, "readme-deeplab": 4, "mnist": 2, "small-data": 10}  # fmt: skip
 SYSTEMS = ("deeplab", "class-aware-rpn", "faster-rcnn", "rfcn")  # columns of the specification's lines, in their order
 
 
@@ -25,7 +25,8 @@ def test_every_table_has_its_rows():
 @pytest.mark.parametrize("table", TABLES)
 def test_every_row_has_figures_their_source_and_what_it_needs(table):
     for row in find_table(table).rows:
-        assert row.published and row.source and row.title and row.cost, row.id
+        assert row.columns and row.source and row.title and row.cost, row.id
+        assert bool(row.published) != bool(row.own), row.id
         assert row.data in DATA, row.id
         assert all(isinstance(value, float | int) for value in row.published.values()), row.id
         assert row.frameworks == ("torch",) if table == "complexity" else set(row.frameworks) == {"mxnet", "torch"}
@@ -45,6 +46,9 @@ def test_configuration_of_every_row_loads(table):
         ("ablation-layers/faster-rcnn-6", ("res4b20", "res4b21", "res4b22", "res5a", "res5b", "res5c"), 2),
         ("dilation/rfcn-6", (), 6),
         ("dilation/class-aware-rpn-deformable", ("res5a", "res5b", "res5c"), 2),
+        ("small-data/bccd-plain", (), 2),
+        ("small-data/raccoon-both", ("res5a", "res5b"), 2),
+        ("small-data/camvid-deformable", ("res5a", "res5b"), 2),
     ],
 )
 def test_configuration_is_what_the_row_says(id, deformable, dilation):
@@ -91,3 +95,14 @@ def test_unknown_names_are_refused_with_the_nearest_ones():
         find_row("ablation-layers/rfcn3")
     with pytest.raises(InputError, match="no such table; near: mnist"):
         find_table("mnst")
+
+
+def test_variants_of_a_small_set_differ_in_what_is_deformable_alone():
+    rows = {row.name: to_plain(row.load()) for row in find_table("small-data").rows}
+    for name, values in rows.items():
+        plain = rows[f"{name.partition('-')[0]}-plain"]
+        wanted = {
+            "DEFORM_CONV_UNITS": ["res5a", "res5b"] if name.endswith(("-deformable", "-both")) else None,
+            "DEFORM_ROI_POOLING": True if name.endswith(("-roi-pooling", "-both")) else None,
+        }
+        assert values == plain | {"network": plain["network"] | wanted}, name

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dcn_suite.reproduce.figure import loss_figure
 from dcn_suite.reproduce.page import listing, render, status
 from dcn_suite.reproduce.registry import find_row, results_root
 from dcn_suite.reproduce.results import claimed, new_result, read, result_path, results_of, store, summary
@@ -64,6 +65,18 @@ def test_row_is_measured_only_when_every_figure_is_there(tmp_path):
                 assert not status(ROW, results_of(tmp_path, ROW)).startswith("measured:")
                 stored(tmp_path, 90.0, column=column, framework=framework, seed=seed)
     assert status(ROW, results_of(tmp_path, ROW)).startswith("measured: 20")
+
+
+def test_page_shows_a_comparison_of_ours_without_a_published_line(tmp_path):
+    row = find_row("small-data/camvid-plain")
+    curve = {"curve": {"update": [20, 40], "loss": [2.0, 1.0]}, "image_set": "test"}
+    assert loss_figure(tmp_path) is None
+    for seed, value in enumerate((30.0, 32.0)):
+        store(result_path(tmp_path, row, "torch", seed), new_result(row, "torch", seed, {"mIoU": value}, 60.0, curve))
+    page = render(tmp_path)
+    assert "| `camvid-plain`: DeepLab on CamVid: plain | PyTorch | – | – | 31.00 ± 1.41 (2 of 3 seeds) |" in page
+    assert "|  | MXNet | – | – | not run |" in page and "docs/images/small_data.png" in page
+    assert loss_figure(tmp_path).ndim == 3
 
 
 def test_damaged_result_is_named(tmp_path):

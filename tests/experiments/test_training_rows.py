@@ -31,6 +31,7 @@ def test_training_row_is_trained_scored_and_stored(row, tmp_path):
     (result,) = results_of(choice.results, row)
     assert set(result.values) == {"mAP@0.5", "mAP@0.7"} and result.framework == "torch"
     assert result.details["updates"] == 4 and result.details["image_set"] == "held_out"
+    assert result.details["curve"]["update"] == [4] and result.details["curve"]["loss"][0] > 0
     assert str(tmp_path) not in done.path(choice.results).read_text()
     assert json.loads(done.path(choice.results).read_text())["row"] == "readme-voc/tiny"
 
