@@ -8,7 +8,7 @@ from dcn_suite.parity.chained import KINDS
 from dcn_suite.parity.decisions import decisions_of, taken_pixels
 from dcn_suite.parity.detections import detection_rows, detections_of, fairness_rows, is_well_posed, posed_rows
 from dcn_suite.parity.isolated import as_shape
-from dcn_suite.parity.judge import difference, largest
+from dcn_suite.parity.judge import largest, largest_difference
 from dcn_suite.parity.kinks import DEFORMABLE_CONVOLUTIONS, conv_positions, rois_of_other_cells
 from dcn_suite.parity.matching import match_boxes
 from dcn_suite.parity.port import Port
@@ -117,7 +117,7 @@ class FreeRun:
     def measure(self, segment: Segment, key: str, array: np.ndarray, theirs: np.ndarray) -> None:
         truth = self.theirs(key, "float64")
         errors = {
-            name: largest(difference(each, truth)) for name, each in (("error_mxnet", theirs), ("error_torch", array))
+            name: largest_difference(each, truth) for name, each in (("error_mxnet", theirs), ("error_torch", array))
         }
         self.measured.append(
             reported_row(
@@ -139,7 +139,7 @@ class FreeRun:
             segment = self.segments[self.key_of(path)]
             other = self.theirs(self.key_of(path)).reshape(len(theirs), -1)[matching.pairs[:, 0]]
             own = self.kept[path].reshape(len(ours), -1)[matching.pairs[:, 1]]
-            error = largest(difference(own, other))
+            error = largest_difference(own, other)
             claim = f"largest difference on {len(matching.pairs)} matched RoIs"
             yield reported_row(CHECK, segment.name, "output", claim, 0.0, error, depth=segment.depth)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from dcn_suite.parity.freerunning import CHECK, FreeRun
-from dcn_suite.parity.judge import ERROR_RATIO, ROUNDING, difference, largest
+from dcn_suite.parity.judge import ERROR_RATIO, ROUNDING, largest, largest_difference
 from dcn_suite.parity.port import Port
 from dcn_suite.parity.rows import HOLDS, RED, Row, counted_row, reported_row
 from dcn_suite.pictures import beside, data_uri, draw_labels
@@ -36,7 +36,7 @@ class LabelRun(FreeRun):
         outputs = self.replayed_outputs(port)
         yield from self.label_rows("labels", outputs[LOGITS])
         theirs = self.theirs(self.by_module[PROBABILITIES].outputs[0])
-        error = largest(difference(outputs[PROBABILITIES].reshape(theirs.shape), theirs))
+        error = largest_difference(outputs[PROBABILITIES].reshape(theirs.shape), theirs)
         yield Row(
             "labels", "labels", "probabilities", "largest difference of a probability", 0.0, error, PROBABILITY_TOLERANCE,
             HOLDS if error <= PROBABILITY_TOLERANCE else RED, strain=error / PROBABILITY_TOLERANCE,
@@ -52,7 +52,7 @@ class LabelRun(FreeRun):
         each for both logits.
         """
         truth, theirs = self.logits("float64"), self.logits("float32")
-        error = largest(difference(theirs, truth))
+        error = largest_difference(theirs, truth)
         rounding = 2 * (error + ERROR_RATIO * error + ROUNDING * largest(truth))
         best = np.partition(truth[0], len(truth[0]) - 2, axis=0)[-2:]
         near = best[1] - best[0] <= rounding

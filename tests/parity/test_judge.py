@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dcn_suite.parity.judge import ROUNDING, judge
+from dcn_suite.parity.judge import BLOCK, ROUNDING, judge, largest, largest_difference
 
 TRUTH = np.array([4.0, -2.0, 1.0, 0.5])
 
@@ -41,6 +41,20 @@ def test_what_is_not_a_number_is_red(bad):
     broken[1] = bad
     assert not judge(TRUTH, TRUTH, broken, TRUTH).holds
     assert not judge(TRUTH, TRUTH, TRUTH, broken).holds
+
+
+@pytest.mark.parametrize("place", [0, BLOCK - 1, BLOCK, 2 * BLOCK + 6])
+def test_the_largest_of_an_array_is_found_wherever_it_is(place):
+    """Arrays are looked at block by block."""
+    values, truth = np.zeros((2, 2 * BLOCK + 7)), np.zeros((2, 2 * BLOCK + 7))
+    values[1, place] = -3
+    assert largest(values) == largest_difference(values, truth) == 3
+    assert largest_difference(values, truth, values == 0) == 0
+    assert largest_difference(values, truth, np.array([[False], [True]])) == 3
+    truth[1, place] = values[1, place] = np.inf
+    assert largest_difference(values, truth) == 0 and largest(values) == np.inf
+    values[1, place] = np.nan
+    assert np.isnan(largest(values)) and np.isnan(largest_difference(values, truth))
 
 
 def test_another_shape_is_red_and_says_both():
