@@ -1,7 +1,7 @@
 """Any symbol.json in MXNet itself: every output of every node, in float32 or float64."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import mxnet as mx
 import numpy as np
@@ -151,3 +151,16 @@ def ranks_of(symbol: mx.sym.Symbol, values: Mapping[str, np.ndarray]) -> dict[st
 
 def as_array(value: np.ndarray, dtype: str) -> mx.nd.NDArray:
     return mx.nd.array(value, dtype=dtype if value.dtype.kind == "f" else value.dtype)
+
+
+def bound_forward(
+    text: str, arg: Mapping[str, np.ndarray], aux: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray]
+) -> Callable[[], list[np.ndarray]]:
+    """A call that runs the graph once in float32, as MXNet runs it for inference, and waits for its outputs."""
+    symbol = mx.sym.load_json(text)
+    values = {**arg, **inputs}
+    arrays = {name: as_array(values[name], "float32") for name in symbol.list_arguments()}
+    states = {name: as_array(aux[name], "float32") for name in symbol.list_auxiliary_states()}
+    with without_binding_notices():
+        executor = symbol.bind(mx.cpu(), arrays, grad_req="null", aux_states=states)
+    return lambda: [each.asnumpy() for each in executor.forward(is_train=False)]

@@ -95,13 +95,16 @@ def build(name: str):
     raise failure
 
 
-def zoo_model(name: str) -> ZooModel:
-    """The graph of one model at the smallest input that it takes. Raises: what GluonCV or MXNet raises."""
+def zoo_model(name: str, inputs: Mapping[str, Shape] | None = None) -> ZooModel:
+    """The graph of one model for the given inputs, or with the smallest that it takes (and few RoIs).
+
+    Raises: what GluonCV or MXNet raises.
+    """
     network = build(name)
-    smaller = with_few_rois(network)
-    symbol = traced(network, next(input_shapes(name)))
+    smaller = "" if inputs else with_few_rois(network)
+    symbol = traced(network, inputs or next(input_shapes(name)))
     failure: Exception = RuntimeError(f"{name}: no input shape to try")
-    for given in input_shapes(name):
+    for given in [inputs] if inputs else input_shapes(name):
         try:
             arguments, _, states = symbol.infer_shape(**given)
         except Exception as error:
@@ -120,7 +123,7 @@ def zoo_model(name: str) -> ZooModel:
             dict(zip(symbol.list_auxiliary_states(), states, strict=True)),
             constants,
             smaller,
-            stated_deviations(network) if smaller else {},
+            stated_deviations(network) if hasattr(network, "rpn") else {},
         )
     raise failure
 

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from tests.convert_any.small_graph import Builder, small_graph, small_params
-from tests.tolerances import FLOAT64_SAME_FUNCTION
+from tests.tolerances import FLOAT32_NETWORK, FLOAT64_SAME_FUNCTION
 from weights_convert import Params, convert, parse_symbol
 from weights_convert.translate.inference import for_inference
+from weights_convert.translate.operators.binary import elemwise_add
 from weights_convert.translate.operators.normalization import batch_norm, dropout
+from weights_convert.translate.packing import packed_convolution
 
 RNG = np.random.default_rng(5)
 STATES = ("gamma", "beta", "moving_mean", "moving_var")
@@ -109,3 +111,26 @@ def test_weight_of_two_layers_is_folded_for_each():
 
     module = made(build, cw=(4, 4, 1, 1), **states("one", 4), **states("two", 4))
     assert calls_of(assert_same(module, torch.from_numpy(RNG.standard_normal((2, 4, 3, 3)))), batch_norm) == 0
+
+
+def test_packed_copy_computes_what_float64_does_for_any_size():
+    def build(net, data):
+        same = {"kernel": "(3,3)", "num_filter": 4, "pad": "(1,1)"}
+        one = net.call("Convolution", "one", data, net.variable("w1"), net.variable("b1"), **same)
+        two = net.call("Activation", "relu", norm(net, one, "bn", fix_gamma=False), act_type="relu")
+        grouped = net.call("Convolution", "two", two, net.variable("w2"), no_bias=True, num_group=2, **same)
+        total = net.call("elemwise_add", "sum", data, grouped)
+        return [net.call("Activation", "last", total, act_type="relu"), two]
+
+    module = made(build, w1=(4, 4, 3, 3), b1=(4,), w2=(4, 2, 3, 3), **states("bn", 4)).float()
+    data = torch.from_numpy(RNG.standard_normal((1, 4, 9, 7), dtype=np.float32))
+    fast = for_inference(module, inputs={"data": data})
+    assert calls_of(fast, packed_convolution) == 2 and calls_of(fast, elemwise_add) == calls_of(fast, torch.relu_) == 0
+    expected = {}
+    for shape in ((1, 4, 9, 7), (2, 4, 5, 12)):
+        given = torch.from_numpy(RNG.standard_normal(shape, dtype=np.float32))
+        expected[given] = [fast(data=given), module.double()(data=given.double())]
+        module.float()
+    for found, wanted in expected.values():
+        for ours, theirs in zip(found, wanted, strict=True):
+            assert (ours - theirs).abs().max() <= FLOAT32_NETWORK * theirs.abs().max()

@@ -1,6 +1,7 @@
 """A converted module made fast for inference: the same function with fewer calls."""
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, fx, nn
@@ -9,8 +10,11 @@ from weights_convert.translate.operators.activation import activation
 from weights_convert.translate.operators.binary import elemwise_add
 from weights_convert.translate.operators.dense import CHANNELS_LAST, convolution, deconvolution, fully_connected
 from weights_convert.translate.operators.normalization import batch_norm, dropout
+from weights_convert.translate.packing import array_at, can_pack, pack, packed_convolution
 
 LINEAR = (convolution, deconvolution, fully_connected)
+
+
 def fits(data: Tensor, other: Tensor) -> bool:
     return torch.broadcast_shapes(data.shape, other.shape) == data.shape and other.dtype == data.dtype
 
@@ -21,10 +25,12 @@ def added_to(data: Tensor, other: Tensor) -> Tensor:
 
 
 # The result is an array of its own, so its only reader may overwrite it.
-MAKES_ITS_OWN = (*LINEAR, batch_norm, elemwise_add, added_to, torch.relu_)
+MAKES_ITS_OWN = (*LINEAR, packed_convolution, batch_norm, elemwise_add, added_to, torch.relu_)
 
 
-def for_inference(module: fx.GraphModule, *, channels_last: bool = True) -> fx.GraphModule:
+def for_inference(
+    module: fx.GraphModule, *, channels_last: bool = True, inputs: Mapping[str, Tensor] | None = None
+) -> fx.GraphModule:
     """A copy for inference: BatchNorm folded into the layer before it, no Dropout, ReLUs and sums in place.
 
     conv(x) * s + t with s = gamma / sqrt(moving_var + eps), t = beta - moving_mean * s becomes one layer of weight
@@ -33,6 +39,9 @@ def for_inference(module: fx.GraphModule, *, channels_last: bool = True) -> fx.G
     Args:
         module: made by `convert`; it is left as it is. Its present parameters and statistics are used.
         channels_last: weights and inputs of 4 axes in channels_last, in which PyTorch's convolutions are fastest.
+        inputs: examples by the call's names, for a copy that stays on the CPU in float32 and is fastest for their sizes
+            (any others work): convolution weights in oneDNN's layout, with ReLUs and sums in the same call. Such a copy
+            can't be saved, moved or exported. Where PyTorch has no oneDNN they change nothing.
     Returns: a module of the same call and outputs, in evaluation mode, without gradients. It can't be trained or go back
         to MXNet. A BatchNorm with no such layer before it, or whose layer others read too, stays.
     """
@@ -44,10 +53,12 @@ def for_inference(module: fx.GraphModule, *, channels_last: bool = True) -> fx.G
             fold(made, node)
         elif node.target is dropout and node.kwargs.get("mode", "training") == "training":
             replace(made, node, node.args[0])
-    for node in made.graph.nodes:
-        in_place(node)
     if channels_last:
         in_channels_last(made)
+    if inputs is not None and can_pack():
+        pack(made, inputs)
+    for node in made.graph.nodes:
+        in_place(node)
     drop_unused(made)
     made.recompile()
     return made
@@ -69,14 +80,14 @@ def foldable(norm: fx.Node) -> bool:
 def fold(module: fx.GraphModule, norm: fx.Node) -> None:
     """Gives the layer before a BatchNorm a weight and bias of its own, computed in float64, and leaves the BatchNorm out."""
     layer = norm.args[0]
-    weight = fetched(module, layer.args[1])
-    gamma, beta, mean, variance = (fetched(module, each).double() for each in norm.args[1:])
+    weight = array_at(module, layer.args[1])
+    gamma, beta, mean, variance = (array_at(module, each).double() for each in norm.args[1:])
     eps = norm.kwargs.get("eps", batch_norm.__kwdefaults__["eps"])
     scale = (torch.ones_like(gamma) if norm.kwargs.get("fix_gamma", True) else gamma) / (variance + eps).sqrt()
     shift = beta - mean * scale
     no_bias = layer.kwargs.get("no_bias", layer.target is deconvolution)
     if not no_bias and len(layer.args) > 2 and layer.args[2] is not None:
-        shift += fetched(module, layer.args[2]).double() * scale
+        shift += array_at(module, layer.args[2]).double() * scale
     with module.graph.inserting_before(layer):
         arrays = [
             module.graph.get_attr(registered(module, f"{layer.name}_folded_{kind}", value.to(weight.dtype)))
@@ -94,11 +105,6 @@ def scaled(layer: fx.Node, weight: Tensor, scale: Tensor) -> Tensor:
     groups = layer.kwargs.get("num_group", 1)  # [I, O / groups, ...]
     parts = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
     return (parts * scale.reshape(groups, 1, -1, *[1] * (weight.dim() - 2))).reshape(weight.shape)
-
-
-def fetched(module: fx.GraphModule, node: fx.Node) -> Tensor:
-    owner, _, name = node.target.rpartition(".")
-    return getattr(module.get_submodule(owner), name).detach()
 
 
 def registered(module: fx.GraphModule, name: str, value: Tensor) -> str:
