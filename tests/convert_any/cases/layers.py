@@ -41,6 +41,10 @@ CASES = {
         "full average, last window in the padding": case(
             (1, 2, 5, 5), kernel="(2,2)", stride="(3,3)", pad="(1,1)", pooling_convention="full", pool_type="avg"
         ),
+        "average in 3 dimensions, kernel larger than the input": case(
+            (1, 2, 4, 2, 2), kernel="(3,3,3)", pad="(1,1,1)", pool_type="avg"
+        ),
+        "maximum in 3 dimensions, kernel larger than the input": case((1, 2, 4, 2, 2), kernel="(3,3,3)", pad="(1,1,1)"),
         "average counts padding": case(X, kernel="(3,3)", pad="(1,1)", pool_type="avg"),
         "average without padding": case(X, kernel="(3,3)", pad="(1,1)", pool_type="avg", count_include_pad=False),
         "full average without padding": case(

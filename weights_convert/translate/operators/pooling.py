@@ -74,6 +74,8 @@ def average_pool(
     sides = data.shape[2:]
     counts = pooled_sides(sides, kernel, stride, pad, full)
     inside = all((n - 1) * s < side + p for n, s, side, p in zip(counts, stride, sides, pad, strict=True))
+    if len(kernel) == 3:  # PyTorch wants the kernel to fit without the padding there
+        inside = inside and all(side >= k for side, k in zip(sides, kernel, strict=True))
     if inside and all(2 * p <= k for p, k in zip(pad, kernel, strict=True)):
         pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(kernel) - 1]
         return pool(data, kernel, stride, pad, full, with_padding)
