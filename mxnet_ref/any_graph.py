@@ -16,7 +16,7 @@ def as_witness(text: str, ranks: Mapping[str, int], dtype: str) -> str:
 
     ROIAlign leaves memory as it finds it for a RoI of image < 0; MXNet's GPU kernel writes 0 there, and GluonCV's FPN adds
     it up. In float64, LeakyReLU casts to float32 inside: max(x, 0) + slope * min(x, 0); SoftmaxActivation is not there:
-    softmax.
+    softmax; nor is SyncBatchNorm: BatchNorm, which it is on one device.
 
     Args: ranks: number of axes of each node's output, by name.
     """
@@ -45,6 +45,9 @@ def expanded(node: dict, place: int, rank: int, dtype: str) -> list[dict]:
         return [node]
     if node["op"] == "SoftmaxActivation":
         return [{**node, "op": "softmax", "attrs": {"axis": "1" if attrs.get("mode") == "channel" else "-1"}}]
+    if node["op"] == "_contrib_SyncBatchNorm":
+        plain = {key: text for key, text in attrs.items() if key not in ("ndev", "key")}
+        return [{**node, "op": "BatchNorm", "attrs": plain}]
     if node["op"] == "LeakyReLU" and attrs.get("act_type", "leaky") in ("leaky", "prelu"):
         return leaky(node, place, rank)
     return [node]

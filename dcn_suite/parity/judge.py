@@ -25,6 +25,9 @@ import numpy as np
 
 FUNCTION_TOLERANCE = 1e-11  # of scale: sums of a few thousand float64 terms in two different orders
 ERROR_RATIO = 2.0  # PyTorch's float32 error over MXNet's
+MUTUAL_RATIO = (
+    4.0  # MXNet's distance from PyTorch's float64 over PyTorch's own float32 error: kernels sum in other orders
+)
 ROUNDING = 2.0**-23  # of scale: one unit in the last place of float32
 BLOCK = (
     1 << 15
@@ -195,6 +198,20 @@ def judge_rounding(
     for what, expected, got, (times, roundings) in claims:
         tolerance = times * judgement.error_mxnet + roundings * ROUNDING * scale
         judgement.claims.append(Claim(what, expected, got, tolerance, (times, roundings)))
+
+
+def judge_without_float64(judgement: Judgement, mxnet32: np.ndarray, torch32: np.ndarray, torch64: np.ndarray) -> None:
+    """Adds the claims that hold PyTorch's float64 to MXNet's float32, where MXNet's float64 is not to be had.
+
+    Each framework's float32 lies about as far from it as the other's: what PyTorch gets wrong in both precisions is far
+    from MXNet's float32 and near to its own.
+    """
+    judge_rounding(judgement, mxnet32, torch32, torch64)
+    if judgement.error_mxnet is None or judgement.error_torch is None:
+        return
+    tolerance = MUTUAL_RATIO * judgement.error_torch + 2 * ROUNDING * judgement.scale
+    what = "float32 MXNet's distance from float64 PyTorch against PyTorch's"
+    judgement.claims.append(Claim(what, judgement.error_torch, judgement.error_mxnet, tolerance))
 
 
 def judge(

@@ -45,22 +45,14 @@ QUICK = (
     "synthetic_ops_misc",
     "synthetic_ops_deform",
     "cifar_resnet20_v2",
-)
-WITHOUT_FLOAT64 = (
-    "jg_fused_rnn",
     "jg_fused_gru",
-    "mxnet2_formats",
-)  # oneDNN's RNN; a graph of MXNet 2, which 1.9.1 refuses
+)
 
 
 @pytest.mark.mxnet
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
-        for name in RECORDED
-        if name not in WITHOUT_FLOAT64
-    ],
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in RECORDED],
 )
 def test_every_layer_holds_against_mxnet(checkpoints_folder, name):
     from dcn_suite.parity.any_graph import live

@@ -99,3 +99,14 @@ def test_nothing_at_all_holds_with_no_elements():
     judgement = judge(empty, empty, empty, empty)
     assert judgement.holds
     assert judgement.elements == 0
+
+
+def test_mistake_in_both_precisions_is_seen_without_mxnets_float64():
+    from dcn_suite.parity.judge import Judgement, judge_without_float64
+
+    truth = np.random.default_rng(0).standard_normal(1000)
+    right, wrong = Judgement(), Judgement()
+    judge_without_float64(right, truth.astype(np.float32), truth.astype(np.float32), truth)
+    moved = truth * (1 + 3e-6)  # the size of a BatchNorm eps of 2e-5 taken as 1e-5
+    judge_without_float64(wrong, truth.astype(np.float32), moved.astype(np.float32), moved)
+    assert right.holds and not wrong.holds
