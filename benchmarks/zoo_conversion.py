@@ -55,7 +55,7 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="also names that have a result")
     parser.add_argument("--page-only", action="store_true", help="only write the page from the stored results")
     args = parser.parse_args()
-    from dcn_suite.parity.zoo_page import render
+    from dcn_suite.parity.zoo_page import NOT_TRIED, render
     from dcn_tasks.files import atomic_path
 
     found = {row["name"]: row for row in json.loads(args.out.read_text())} if args.out.exists() else {}
@@ -66,8 +66,10 @@ def main() -> int:
         import dcn_suite.parity.zoo  # noqa: F401
         from mxnet_ref.zoo import zoo_names
 
-        for name in args.names or zoo_names():
-            if name in found and not args.again:
+        every = zoo_names()
+        found = {name: found.get(name, {"name": name, "verdict": NOT_TRIED}) for name in every}
+        for name in args.names or every:
+            if found[name]["verdict"] != NOT_TRIED and not args.again:
                 continue
             found[name] = in_process(name, args.timeout)
             print(name, found[name]["verdict"], found[name].get("why", ""), flush=True)

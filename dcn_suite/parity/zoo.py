@@ -89,7 +89,8 @@ def check(name: str, seed: int = 0) -> dict:
         model = zoo_model(name)
     except Exception as error:
         return row | {"verdict": "not run", "why": f"GluonCV or MXNet: {first_line(error)}"}
-    row["input"] = [side for shape in model.inputs.values() for side in shape]
+    shapes = [list(shape) for shape in model.inputs.values()]
+    row["input"] = shapes[0] if len(shapes) == 1 else shapes
     row |= {"smaller": model.smaller} if model.smaller else {}
     arg, aux = made_up(model, seed)
     graph = parse_symbol(model.text, name)

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from dcn_suite.parity.judge import BLOCK, ROUNDING, judge, largest, largest_difference
+from dcn_suite.parity.judge import (
+    BLOCK,
+    ROUNDING,
+    Judgement,
+    judge,
+    judge_without_float64,
+    largest,
+    largest_difference,
+)
 
 TRUTH = np.array([4.0, -2.0, 1.0, 0.5])
 
@@ -102,8 +110,6 @@ def test_nothing_at_all_holds_with_no_elements():
 
 
 def test_mistake_in_both_precisions_is_seen_without_mxnets_float64():
-    from dcn_suite.parity.judge import Judgement, judge_without_float64
-
     truth = np.random.default_rng(0).standard_normal(1000)
     right, wrong = Judgement(), Judgement()
     judge_without_float64(right, truth.astype(np.float32), truth.astype(np.float32), truth)
