@@ -77,6 +77,8 @@ def options(name: str) -> list[dict]:
     common = {"pretrained": False, "pretrained_base": False}
     sized = {"crop_size": 128, "base_size": 128}
     first = [common | sized] if name.startswith(SEGMENTATION) else []
+    if name == "resnet50_v1b_custom":  # else it copies weights of another network, which were not started
+        first.append(common | {"use_kinetics_pretrain": False})
     classes = {"classes": ("a", "b", "c")} if "custom" in name else {}
     return [each | classes for each in (*first, common, {"pretrained": False})]
 

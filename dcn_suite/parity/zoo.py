@@ -11,6 +11,7 @@ from dcn_suite.parity.rows import Table
 from weights_convert import Params
 from weights_convert.graph import Graph, parse_symbol
 from weights_convert.translate import convert
+from weights_convert.translate.back import to_symbol
 from weights_convert.translate.module import input_names
 from weights_convert.translate.precision import in_float64
 from weights_convert.translate.registry import REGISTRY
@@ -107,7 +108,24 @@ def check(name: str, seed: int = 0) -> dict:
         table, note = live(module, model.text, arg, aux, inputs, module64=module64)
     except Exception as error:
         return row | {"verdict": "not run", "why": first_line(error)}
-    return row | summary(table) | ({"note": note} if note else {})
+    back = came_back(module, model.text, arg, aux, inputs)
+    return row | summary(table) | {"back": back} | ({"note": note} if note else {})
+
+
+def came_back(module: fx.GraphModule, text: str, arg: dict, aux: dict, inputs: dict[str, np.ndarray]) -> str:
+    """The way back: MXNet on the symbol.json and arrays that `to_symbol` writes, beside MXNet on the original ones."""
+    from mxnet_ref.any_graph import head_outputs
+
+    try:
+        again, params = to_symbol(module)
+        first = head_outputs(text, arg, aux, inputs)
+        second = head_outputs(again, params.arg, params.aux, inputs)
+    except Exception as error:
+        return first_line(error)
+    if all(np.array_equal(one, other, equal_nan=True) for one, other in zip(first, second, strict=True)):
+        return "same bits"
+    worst = max(float(np.abs(one.astype(np.float64) - other).max()) for one, other in zip(first, second, strict=True))
+    return f"differs by {worst:.1e}"
 
 
 def summary(table: Table) -> dict:

@@ -18,6 +18,8 @@ end, in float32 and float64. `python benchmarks/zoo_conversion.py` makes this pa
 - Weights are random (He et al.; an R-CNN's box layers as it starts them itself), BatchNorm statistics are those of what comes
   in, a little off. Where {quiet} is 0.3, the BatchNorms that end a residual branch have 0.3 times their gamma: with larger
   branches rounding grows from unit to unit in either framework.
+- *back*: the module written as symbol.json and parameters again, MXNet's float32 outputs from these beside the original's;
+  –: not tried.
 - What follows a selection or sorting (`box_nms`, `topk`, ...) is judged in float64 alone; equal values are ordered as MXNet
   ordered them. MXNet's CPU leaves the memory of RoIs of no image as it found it (GluonCV's FPN makes such); the witness has
   0 there, as on its GPU.
@@ -42,9 +44,9 @@ def render(rows: Sequence[dict]) -> str:
     lines += [
         "",
         "## All that were tried",
-        "| model | input | nodes | operators | outputs judged | red | function | rounding | branch | verdict |",
+        "| model | input | nodes | operators | outputs judged | red | function | rounding | branch | back | verdict |",
     ]
-    lines += ["|---|---|---|---|---|---|---|---|---|---|"]
+    lines += ["|---|---|---|---|---|---|---|---|---|---|---|"]
     lines += [table_row(row) for row in tried]
     return "\n".join(lines) + "\n"
 
@@ -72,6 +74,7 @@ def table_row(row: dict) -> str:
         "–" if function is None else f"{float(function):.1e}",
         "–" if strain is None else share(float(strain)),
         str(row.get("quiet", 1)),
+        row.get("back", "–"),
         row["verdict"] + (" (float32 only)" if row.get("note") else ""),
     ]
     return "| " + " | ".join(cells) + " |"

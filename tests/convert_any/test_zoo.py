@@ -21,6 +21,7 @@ def test_model_of_the_zoo_holds_at_every_node(name):
 
     row = check(name)
     assert row["verdict"] == "holds", row["why"]
+    assert row["back"] == "same bits"
 
 
 def test_quick_models_are_in_the_table():

@@ -38,7 +38,7 @@ def full(*, shape: tuple[int, ...] = (), value: float, dtype: str = "float32") -
 @operator("_arange")
 def arange(
     *,
-    start: float = 0.0,
+    start: float,
     stop: float | None = None,
     step: float = 1.0,
     repeat: int = 1,

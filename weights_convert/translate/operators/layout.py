@@ -120,7 +120,7 @@ def slice_channel(
 
 @operator("_split_v2", outputs=lambda a: a["sections"] or len(a["indices"]))
 def split_v2(
-    data: Tensor, *, indices: tuple[int, ...] = (), axis: int = 1, squeeze_axis: bool = False, sections: int = 0
+    data: Tensor, *, indices: tuple[int, ...], axis: int = 1, squeeze_axis: bool = False, sections: int = 0
 ) -> Tensor | tuple[Tensor, ...]:
     """Parts along an axis that begin at `indices` (the first is 0), or so many equal `sections`."""
     starts = [data.shape[axis] // sections * part for part in range(sections)] if sections else list(indices)

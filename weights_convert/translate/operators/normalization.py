@@ -63,7 +63,7 @@ def sync_batch_norm(
     use_global_stats: bool = False,
     output_mean_var: bool = False,
     ndev: int = 1,
-    key: str = "",
+    key: str,
     training: bool = False,
 ) -> Tensor:
     """BatchNorm; on one device there is nothing to synchronise."""

@@ -143,8 +143,8 @@ def spatial_transformer(
     loc: Tensor,
     *,
     target_shape: tuple[int, ...] = (0, 0),
-    transform_type: str = "affine",
-    sampler_type: str = "bilinear",
+    transform_type: str,
+    sampler_type: str,
 ) -> Tensor:
     """Samples data at the grid of an affine matrix [N, 6]."""
     return bilinear_sampler(data, grid_generator(loc, transform_type=transform_type, target_shape=target_shape))
