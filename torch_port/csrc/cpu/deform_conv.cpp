@@ -2,6 +2,8 @@
 //
 // float32: vector kernels, or split products on the matrix unit where they were chosen. float64: vector kernels.
 // bfloat16: the matrix unit, or, as float16 always, widened to float32 and back. Coordinates are float32 or wider.
+#include "arguments/deform_conv.h"
+
 #include <torch/csrc/stable/library.h>
 
 #include <optional>
@@ -9,7 +11,6 @@
 #include <tuple>
 #include <vector>
 
-#include "arguments/deform_conv.h"
 #include "cpu/amx.h"
 #include "cpu/deform_conv_amx.h"
 #include "cpu/isa.h"
@@ -109,8 +110,8 @@ Tensor deform_conv2d(const Tensor& input, const Tensor& offset, const std::optio
     by_type(input, [&](auto zero) { call.run<decltype(zero)>(); });
   } else if (!call.run_bfloat16()) {
     // Not the strides of a view: a conversion keeps their order, and could make channels_last of it.
-    return converted(deform_conv2d(converted(last ? input : call.input, wide), call.offset, call.mask, converted(weight, wide),
-                                   converted(bias, wide), stride, padding, dilation, border),
+    return converted(deform_conv2d(converted(last ? input : call.input, wide), call.offset, call.mask,
+                                   converted(weight, wide), converted(bias, wide), stride, padding, dilation, border),
                      input.scalar_type());
   }
   return call.output;
@@ -203,8 +204,8 @@ Gradients deform_conv2d_backward(const Tensor& grad, const Tensor& input, const 
     by_type(input, [&](auto zero) { call.run<decltype(zero)>(); });
   } else if (!call.run_bfloat16()) {
     std::tie(call.for_input, call.for_offset, call.for_mask, call.for_weight, call.for_bias) = deform_conv2d_backward(
-        converted(grad, wide), converted(forward.input, wide), forward.offset, forward.mask, converted(weight, wide), stride,
-        padding, dilation, border, want_input, want_offset, want_mask, want_weight, want_bias);
+        converted(grad, wide), converted(forward.input, wide), forward.offset, forward.mask, converted(weight, wide),
+        stride, padding, dilation, border, want_input, want_offset, want_mask, want_weight, want_bias);
     for (Tensor* t : {&call.for_input, &call.for_weight, &call.for_bias}) *t = converted(*t, type);
   }
   return finished();

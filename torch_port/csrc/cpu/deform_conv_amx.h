@@ -36,9 +36,9 @@ struct ForwardArguments {
 };
 
 struct ForwardScratch {
-  SampleRecord<float>* records;  // [tile]
-  Bf16* columns;                 // left matrix [tile][a segment's channels]
-  float* sums;                   // results [tile][outputs]
+  SampleRecords<float>* records;  // [tile]
+  Bf16* columns;                  // left matrix [tile][a segment's channels]
+  float* sums;                    // results [tile][outputs]
 };
 
 template <class T>
@@ -55,8 +55,8 @@ struct BackwardArguments {
 };
 
 struct BackwardScratch {
-  SampleRecord<float>* records;
-  SampleSlopes<float>* slopes;
+  SampleRecords<float>* records;
+  SlopeRecords<float>* slopes;
   float* column_grads;  // results [tile][channels]
   float* samples;       // [32][channels]
   Bf16* columns;        // right matrix [tile][channels]

@@ -18,13 +18,13 @@ int64_t segment_channels(const DeformConvShape& s) {
 }
 
 struct Space : Worker {
-  Buffer<SampleRecord<float>> records;
-  Buffer<SampleSlopes<float>> slopes;
+  Buffer<SampleRecords<float>> records;
+  Buffer<SlopeRecords<float>> slopes;
   Buffer<float> column_grads, samples;
   Buffer<Bf16> columns;
   Space(int64_t tile, int64_t parts)
-      : records(tile),
-        slopes(tile),
+      : records(record_blocks(tile)),
+        slopes(record_blocks(tile)),
         column_grads(tile * CHANNELS),
         samples(32 * CHANNELS),
         columns(tile * CHANNELS * parts) {}

@@ -18,11 +18,11 @@ int64_t tile_size(const DeformConvShape& s) {
 }
 
 struct Space : Worker {
-  Buffer<SampleRecord<float>> records;
+  Buffer<SampleRecords<float>> records;
   Buffer<Bf16> columns;
   Buffer<float> sums;
   Space(int64_t tile, int64_t column_elements, int64_t sum_elements)
-      : records(tile), columns(column_elements), sums(sum_elements) {}
+      : records(record_blocks(tile)), columns(column_elements), sums(sum_elements) {}
 };
 
 template <class T>

@@ -111,8 +111,8 @@ void gather_slopes(const DeformConvArrays<T>& a, const std::vector<Block>& block
 
 template <class T>
 struct UnitSpace {
-  Buffer<SampleRecord<T>> records;
-  Buffer<SampleSlopes<T>> slopes;
+  Buffer<SampleRecords<T>> records;
+  Buffer<SlopeRecords<T>> slopes;
   Buffer<T> columns, column_grads;
 };
 
@@ -152,8 +152,9 @@ void run_units(const DeformConvArrays<T>& a, const Kernels<T>& kernel, bool chan
       static_cast<int64_t>(units.size()),
       [&] {
         const int64_t width = layout.padded(largest);
-        return UnitSpace<T>{Buffer<SampleRecord<T>>(job.tile), Buffer<SampleSlopes<T>>(job.tile),
-                            Buffer<T>(job.tile * width), Buffer<T>(job.tile * width)};
+        return UnitSpace<T>{Buffer<SampleRecords<T>>(record_blocks(job.tile)),
+                            Buffer<SlopeRecords<T>>(record_blocks(job.tile)), Buffer<T>(job.tile * width),
+                            Buffer<T>(job.tile * width)};
       },
       [&](const UnitSpace<T>& own, int64_t index) {
         const BackwardUnit& unit = units[index];

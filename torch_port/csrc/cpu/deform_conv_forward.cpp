@@ -58,8 +58,8 @@ Buffer<T> packed_weight(const DeformConvShape& s, const T* weight, PanelLayout l
       const ChannelRun& run = runs[unit / panels];
       const int64_t first = unit % panels * layout.panel, width = std::min<int64_t>(layout.panel, padded - first);
       const int64_t used = std::min(width, outputs - first), row = depth * taps;
-      const T* from = weight + (run.weight_group * outputs + first) * row +
-                      (run.channel - run.weight_group * depth) * taps;
+      const T* from =
+          weight + (run.weight_group * outputs + first) * row + (run.channel - run.weight_group * depth) * taps;
       for (int64_t block = 0; block < run.channels; block += BLOCK) {
         const int64_t channels = std::min(BLOCK, run.channels - block);
         for (int64_t tap = 0; tap < taps; tap += TAPS) {
@@ -110,14 +110,14 @@ void tiled_deform_conv_forward(const DeformConvArrays<T>& a, bool channels_last)
   job.tile = tile_size(s, padded);
   const int64_t column_pitch = padded_pitch<T>(PRODUCT_DEPTH), sum_pitch = padded_pitch<T>(s.groups * padded);
   struct Space {
-    Buffer<SampleRecord<T>> records;
+    Buffer<SampleRecords<T>> records;
     Buffer<T> columns, sums;
   };
   const int64_t tiles = (s.positions() + job.tile - 1) / job.tile;
   for_units(
       s.images * tiles,
       [&] {
-        return Space{Buffer<SampleRecord<T>>(job.tile), Buffer<T>(job.tile * column_pitch),
+        return Space{Buffer<SampleRecords<T>>(record_blocks(job.tile)), Buffer<T>(job.tile * column_pitch),
                      Buffer<T>(job.tile * sum_pitch)};
       },
       [&](const Space& own, int64_t unit) {

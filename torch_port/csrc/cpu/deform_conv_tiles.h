@@ -24,7 +24,7 @@ struct PanelLayout {
   DCN_MEMBER int64_t padded(int64_t columns) const { return (columns + lanes - 1) / lanes * lanes; }
 };
 
-// Where a tap's samples are and what they weigh; one per (position, tap, offset group).
+// Where a tap's sample is and what it weighs; one per (position, tap, offset group).
 template <class T>
 struct SampleRecord {
   int32_t at[4];  // pixels of v00, v01, v10, v11
@@ -36,6 +36,38 @@ struct SampleSlopes {
   T y, x;  // fractions
   T mask;
   bool inside;
+};
+
+// Records and slopes are kept corner by corner for RECORDS positions at a time, as vector code finds them.
+constexpr int64_t RECORDS = 16;
+constexpr int64_t record_blocks(int64_t positions) { return (positions + RECORDS - 1) / RECORDS; }
+
+template <class T>
+struct SampleRecords {
+  int32_t at[4][RECORDS];
+  T weight[4][RECORDS];
+
+  DCN_MEMBER static int32_t pixel(const SampleRecords* blocks, int64_t t, int corner) {
+    return blocks[uint64_t(t) / RECORDS].at[corner][uint64_t(t) % RECORDS];
+  }
+  DCN_MEMBER static SampleRecord<T> get(const SampleRecords* blocks, int64_t t) {
+    const SampleRecords& b = blocks[uint64_t(t) / RECORDS];
+    const uint64_t i = uint64_t(t) % RECORDS;
+    return {{b.at[0][i], b.at[1][i], b.at[2][i], b.at[3][i]},
+            {b.weight[0][i], b.weight[1][i], b.weight[2][i], b.weight[3][i]}};
+  }
+};
+
+template <class T>
+struct SlopeRecords {
+  T y[RECORDS], x[RECORDS], mask[RECORDS];
+  int32_t inside[RECORDS];  // 0: not
+
+  DCN_MEMBER static SampleSlopes<T> get(const SlopeRecords* blocks, int64_t t) {
+    const SlopeRecords& b = blocks[uint64_t(t) / RECORDS];
+    const uint64_t i = uint64_t(t) % RECORDS;
+    return {b.y[i], b.x[i], b.mask[i], b.inside[i] != 0};
+  }
 };
 
 // Consecutive channels that share weight group and offset group.
@@ -69,9 +101,9 @@ struct ForwardJob {
 
 template <class T>
 struct ForwardSpace {
-  SampleRecord<T>* records;  // [tile]
-  T* columns;                // [tile][column_pitch]
-  T* sums;                   // [tile][sum_pitch]
+  SampleRecords<T>* records;  // [tile]
+  T* columns;                 // [tile][column_pitch]
+  T* sums;                    // [tile][sum_pitch]
   int64_t column_pitch, sum_pitch;
 };
 
@@ -94,10 +126,10 @@ struct BackwardJob {
 
 template <class T>
 struct BackwardSpace {
-  SampleRecord<T>* records;  // [tile]
-  SampleSlopes<T>* slopes;   // [tile]
-  T* columns;                // [tile][padded]: samples
-  T* column_grads;           // [tile][padded]
+  SampleRecords<T>* records;  // [tile]
+  SlopeRecords<T>* slopes;    // [tile]
+  T* columns;                 // [tile][padded]: samples
+  T* column_grads;            // [tile][padded]
 };
 
 // One unit's own memory. weight, grad_weight: [K][O/groups][padded]; sums: [N][K][3][OH*OW] = y, x, mask.

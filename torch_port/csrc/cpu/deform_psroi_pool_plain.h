@@ -121,7 +121,8 @@ struct RoiWindows {
 
 // Adds one bin's share to its plane, sample by sample.
 template <class T>
-void spread_bin(const DeformPsroiArrays<T>& a, const InsideSamples<T>& ys, const InsideSamples<T>& xs, T grad, T* plane) {
+void spread_bin(const DeformPsroiArrays<T>& a, const InsideSamples<T>& ys, const InsideSamples<T>& xs, T grad,
+                T* plane) {
   const int64_t pixel = a.map.place, line = a.shape.width * pixel;
   for (int iy = 0; iy < ys.count; ++iy) {
     const AxisSample<T> y = ys.samples[iy];
@@ -137,8 +138,8 @@ void spread_bin(const DeformPsroiArrays<T>& a, const InsideSamples<T>& ys, const
   }
 }
 
-// Adds to the channels [begin, end) of the maps, whose planes no other thread touches: RoIs in order, so the result does
-// not depend on the number of threads; plane by plane, so that each stays in cache. bins_of: bins_of_groups.
+// Adds to the channels [begin, end) of the maps, whose planes no other thread touches: RoIs in order, so the result
+// does not depend on the number of threads; plane by plane, so that each stays in cache. bins_of: bins_of_groups.
 template <class T>
 void deform_psroi_grad_input(const DeformPsroiArrays<T>& a, const RoiWindows<T>& rois,
                              const std::vector<CellRange>& bins_of, int64_t begin, int64_t end) {

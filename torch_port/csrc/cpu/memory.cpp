@@ -74,7 +74,8 @@ class Kept {
   void free_pages() {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (const Range& range : free_) {
-      const size_t begin = (range.begin + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE, end = range.end / HUGE_PAGE * HUGE_PAGE;
+      const size_t begin = (range.begin + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE,
+                   end = range.end / HUGE_PAGE * HUGE_PAGE;
       if (end > begin && begin < used_) madvise(base_ + begin, end - begin, MADV_DONTNEED);
     }
     // What lies below the last block in use may hold anything, also in a page's rest.

@@ -96,9 +96,9 @@ void spread_bin(T* plane, CellRange rows, CellRange columns, int width, Pixel pi
   }
 }
 
-// Adds to the planes of (output channel, group row) in [begin, end): no other thread touches them, and each sees the RoIs
-// in order, so the result does not depend on the number of threads. RoIs outermost: a bin's loops are as long for every
-// channel, which branch prediction thrives on. bins_of: bins_of_groups.
+// Adds to the planes of (output channel, group row) in [begin, end): no other thread touches them, and each sees the
+// RoIs in order, so the result does not depend on the number of threads. RoIs outermost: a bin's loops are as long for
+// every channel, which branch prediction thrives on. bins_of: bins_of_groups.
 template <class T, class Pixel>
 void spread(const PsroiArrays<T>& a, const RoiBins& bins, const std::vector<CellRange>& bins_of, Pixel pixel,
             int64_t begin, int64_t end) {
@@ -150,8 +150,8 @@ void run_backward(const PsroiArrays<T>& a, const RoiBins& bins) {
 
 // run(arrays, bins) for the data type; neither tensor is written but by `run`.
 template <class Run>
-void with_arrays(const PsroiShape& s, double spatial_scale, const Tensor& maps, const Tensor& rois, const Tensor& pooled,
-                 Run run) {
+void with_arrays(const PsroiShape& s, double spatial_scale, const Tensor& maps, const Tensor& rois,
+                 const Tensor& pooled, Run run) {
   by_type(maps, [&](auto zero) {
     using T = decltype(zero);
     const PsroiArrays<T> a = {s, strides_of(maps), strides_of(pooled), const_cast<T*>(maps.const_data_ptr<T>()),

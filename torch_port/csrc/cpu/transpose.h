@@ -11,8 +11,8 @@ template <class T>
 using Transpose = void (*)(int64_t rows, int64_t columns, const T* from, int64_t from_pitch, T* to, int64_t to_pitch);
 
 // cpu/simd/transpose_any.cpp
-#define DCN_DECLARE(isa, T) \
-  namespace isa {           \
+#define DCN_DECLARE(isa, T)                                                \
+  namespace isa {                                                          \
   void transpose_matrix(int64_t, int64_t, const T*, int64_t, T*, int64_t); \
   }
 DCN_DECLARE(portable, float)
@@ -33,7 +33,8 @@ template <>
 inline Transpose<uint16_t> chosen_transpose<uint16_t>() {
   return [](int64_t rows, int64_t columns, const uint16_t* from, int64_t from_pitch, uint16_t* to, int64_t to_pitch) {
     for (int64_t row = 0; row < rows; ++row) {
-      for (int64_t column = 0; column < columns; ++column) to[column * to_pitch + row] = from[row * from_pitch + column];
+      for (int64_t column = 0; column < columns; ++column)
+        to[column * to_pitch + row] = from[row * from_pitch + column];
     }
   };
 }

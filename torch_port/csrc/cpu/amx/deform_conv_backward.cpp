@@ -118,9 +118,10 @@ void pass_tile(const TileOfPass<T>& tile) {
   alignas(64) float by_lane[3 * 256];  // [y, x, mask][16 positions][16 lanes]
   for (int64_t t = 0; t < steps * 32; ++t) {
     float* sample = space.samples + t % 32 * width;
-    const bool inside = t < tile.count && space.slopes[t].inside;
+    const bool inside = t < tile.count && SlopeRecords<float>::get(space.slopes, t).inside;
     if (t + AHEAD < tile.count) {
-      for (const int32_t at : space.records[t + AHEAD].at) {
+      for (int k = 0; k < 4; ++k) {
+        const int64_t at = SampleRecords<float>::pixel(space.records, t + AHEAD, k);
         const char* corner = reinterpret_cast<const char*>(tile.map + at * tile.pitch);
         for (int64_t line = 0; line < segment.channels * int64_t(sizeof(T)); line += 64) {
           _mm_prefetch(corner + line, _MM_HINT_T0);
@@ -136,8 +137,8 @@ void pass_tile(const TileOfPass<T>& tile) {
       for (int64_t c = 0; COLUMN && c < width; c += 16) _mm512_store_ps(sample + c, _mm512_setzero_ps());
       for (int k = 0; SLOPES && k < 3; ++k) _mm512_store_ps(by_lane + k * 256 + t % 16 * 16, _mm512_setzero_ps());
     } else {
-      const SampleRecord<float>& r = space.records[t];
-      const SampleSlopes<float>& at = space.slopes[t];
+      const SampleRecord<float> r = SampleRecords<float>::get(space.records, t);
+      const SampleSlopes<float> at = SlopeRecords<float>::get(space.slopes, t);
       Position<T> p;
       p.grad = space.column_grads + t / 16 * segment.steps * 2 * RESULT_ELEMENTS + t % 16 * 16;
       p.sample = sample;

@@ -17,16 +17,18 @@ DCN_INLINE void prefetch_pixel(const T* pixel, int64_t channels) {
 
 // `count` samples of 32 * steps channels -> left matrix.
 template <class T>
-void sample(const T* map, int64_t pitch, const SampleRecord<float>* records, int64_t count, const Segment& segment,
+void sample(const T* map, int64_t pitch, const SampleRecords<float>* records, int64_t count, const Segment& segment,
             Bf16* columns) {
   constexpr int P = PARTS<T>;
   const ChannelMask last = channel_mask(segment.channels - (segment.steps - 1) * 32);
   for (int64_t t = 0; t < count; ++t) {
-    const SampleRecord<float>& r = records[t];
+    const SampleRecord<float> r = SampleRecords<float>::get(records, t);
     const T* const corner[4] = {map + r.at[0] * pitch, map + r.at[1] * pitch, map + r.at[2] * pitch,
                                 map + r.at[3] * pitch};
     if (t + AHEAD < count) {
-      for (const int32_t at : records[t + AHEAD].at) prefetch_pixel(map + at * pitch, segment.channels);
+      for (int k = 0; k < 4; ++k) {
+        prefetch_pixel(map + SampleRecords<float>::pixel(records, t + AHEAD, k) * pitch, segment.channels);
+      }
     }
     const __m512 w[4] = {_mm512_set1_ps(r.weight[0]), _mm512_set1_ps(r.weight[1]), _mm512_set1_ps(r.weight[2]),
                          _mm512_set1_ps(r.weight[3])};
@@ -106,7 +108,7 @@ void forward_tile(const ForwardArguments<T>& job, const ForwardScratch& space, i
       if (segment.offset_group != located) {
         located = segment.offset_group;
         locate(job.border, s, job.offset, job.mask, image, located, tap, first, count, true, space.records,
-               static_cast<SampleSlopes<float>*>(nullptr));
+               static_cast<SlopeRecords<float>*>(nullptr));
       }
       sample(map + segment.channel, job.input.pitch, space.records, count, segment, space.columns);
       clear_rows(space.columns, count, row_tiles * 16, segment.steps * P);

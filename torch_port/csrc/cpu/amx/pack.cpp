@@ -15,8 +15,8 @@ DCN_INLINE __m512 gather16(const float* p, int64_t stride, int64_t count, const 
 }
 DCN_INLINE __m512 gather16(const Bf16* p, int64_t stride, int64_t count, const Bf16* start) {
   const bool first = p == start;
-  const __m512i both = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), lanes(count), lane_times(stride),
-                                                   first ? p : p - 1, 2);
+  const __m512i both =
+      _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), lanes(count), lane_times(stride), first ? p : p - 1, 2);
   return _mm512_castsi512_ps(first ? _mm512_slli_epi32(both, 16) : upper(both));
 }
 
@@ -126,10 +126,10 @@ void pack_backward_weight(const DeformConvShape& s, const T* weight, const Segme
         const int64_t o0 = step * 32 + i, o1 = o0 + 16;
         const T* source = base + panel * 32 * taps;
         for (int64_t j = 0; j < 2; ++j) {
-          const __m512 v0 =
-              gather_channels(source + (o0 < outputs ? o0 : 0) * depth * taps, taps, o0 < outputs ? count : 0, j, weight);
-          const __m512 v1 =
-              gather_channels(source + (o1 < outputs ? o1 : 0) * depth * taps, taps, o1 < outputs ? count : 0, j, weight);
+          const __m512 v0 = gather_channels(source + (o0 < outputs ? o0 : 0) * depth * taps, taps,
+                                            o0 < outputs ? count : 0, j, weight);
+          const __m512 v1 = gather_channels(source + (o1 < outputs ? o1 : 0) * depth * taps, taps,
+                                            o1 < outputs ? count : 0, j, weight);
           store_pairs<P>(tiles + j * TILE_ELEMENTS + i * 32, 2 * TILE_ELEMENTS, v0, v1);
         }
       }

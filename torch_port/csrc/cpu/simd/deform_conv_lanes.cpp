@@ -43,15 +43,16 @@ constexpr int64_t AHEAD = 2;  // samples: the map lies beyond the second-level
 
 // columns[t][0, channels) for one offset group's channels.
 template <class T>
-void sample(const T* map, int64_t pitch, const SampleRecord<T>* records, int64_t count, int64_t channels, T* columns,
+void sample(const T* map, int64_t pitch, const SampleRecords<T>* records, int64_t count, int64_t channels, T* columns,
             int64_t column_pitch) {
   for (int64_t t = 0; t < count; ++t) {
-    const SampleRecord<T>& r = records[t];
+    const SampleRecord<T> r = SampleRecords<T>::get(records, t);
     const T* const corner[4] = {map + r.at[0] * pitch, map + r.at[1] * pitch, map + r.at[2] * pitch,
                                 map + r.at[3] * pitch};
     if (t + AHEAD < count) {
-      for (const int32_t at : records[t + AHEAD].at) {
-        prefetch_lines<3>(map + at * pitch, 0, channels * sizeof(T) / LINE_BYTES);
+      for (int k = 0; k < 4; ++k) {
+        prefetch_lines<3>(map + SampleRecords<T>::pixel(records, t + AHEAD, k) * pitch, 0,
+                          channels * sizeof(T) / LINE_BYTES);
       }
     }
     T* column = columns + t * column_pitch;
@@ -112,7 +113,7 @@ void sample_taps(const ForwardJob<T>& job, const ForwardSpace<T>& space, const C
   const T* map = job.input.data + image * job.input.pixels * job.input.pitch + run.channel;
   for (int64_t i = 0; i < taps; ++i) {
     locate(job.border, job.shape, job.offset, job.mask, image, run.offset_group, tap + i, first, count, true,
-           space.records, static_cast<SampleSlopes<T>*>(nullptr));
+           space.records, static_cast<SlopeRecords<T>*>(nullptr));
     sample(map, job.input.pitch, space.records, count, run.channels, space.columns + i * run.channels,
            space.column_pitch);
   }
@@ -192,11 +193,12 @@ template <bool COLUMN, bool SLOPES, bool INPUT, class T>
 void backward_tile(const BackwardUnit& unit, const BackwardSpace<T>& space, const T* map, int64_t pitch, T* grad_map,
                    int64_t grad_pitch, int64_t count, T* sums, int64_t positions) {
   for (int64_t t = 0; t < count; ++t) {
-    const SampleRecord<T>& r = space.records[t];
-    const SampleSlopes<T>& at = space.slopes[t];
+    const SampleRecord<T> r = SampleRecords<T>::get(space.records, t);
+    const SampleSlopes<T> at = SlopeRecords<T>::get(space.slopes, t);
     if (t + AHEAD < count) {
       const int64_t lines = unit.channels * sizeof(T) / LINE_BYTES;
-      for (const int32_t ahead : space.records[t + AHEAD].at) {
+      for (int k = 0; k < 4; ++k) {
+        const int64_t ahead = SampleRecords<T>::pixel(space.records, t + AHEAD, k);
         prefetch_lines<3>(map + ahead * pitch, 0, lines);
         if constexpr (INPUT) prefetch_lines<3>(grad_map + ahead * grad_pitch, 0, lines);
       }

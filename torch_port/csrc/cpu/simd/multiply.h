@@ -69,8 +69,8 @@ static void multiply_panel(int64_t rows, int64_t depth, LeftMatrix<T> a, const T
     const int64_t part = depth - begin < DEPTH ? depth - begin : DEPTH;
     const T* right = b + begin * ldb;
     LeftMatrix<T> left = {a.data + begin * a.step, a.row, a.step};
-    // While this part is multiplied, the next part of B moves nearer bit by bit. (The rows of A that follow are found by
-    // the processor itself; asking for them costs 4 %.)
+    // While this part is multiplied, the next part of B moves nearer bit by bit. The rows of A that follow are found by
+    // the processor itself: asking for them too only takes time.
     const T* next = right + part * ldb;
     const int64_t lines = part * NV * Vec<T>::LANES * sizeof(T) / LINE_BYTES;
     const int64_t share = rows >= ROWS ? (lines + rows / ROWS - 1) / (rows / ROWS) : 0;
