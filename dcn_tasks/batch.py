@@ -61,5 +61,5 @@ def training_batch(image: np.ndarray, gt_boxes: np.ndarray, cfg: Config, draws: 
     else:
         size = feature_size(height, width, spec.backbone)
         settings["class_aware"] = spec.family == "class_aware_rpn"
-        targets = assign_anchors(*size, boxes, im_info[0], feature_stride=spec.feature_stride, **settings)
+        targets = assign_anchors(*size, boxes, im_info[0], feature_stride=spec.feature_strides[0], **settings)
     return {"data": data, "im_info": im_info, "gt_boxes": boxes[None], **targets}

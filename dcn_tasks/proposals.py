@@ -73,7 +73,8 @@ def propose_from_pyramid(
     height, width, scale = (float(v) for v in im_info[:3])
     levels = zip(fg_scores, bbox_deltas, feature_strides, strict=True)
     found = [
-        level_boxes(*maps, base_anchors(stride, ratios, scales), stride, (height, width)) for *maps, stride in levels
+        level_boxes(scores, deltas, base_anchors(stride, ratios, scales), stride, (height, width))
+        for scores, deltas, stride in levels
     ]
     boxes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
 

@@ -132,7 +132,10 @@ def pyramid_targets(
     ends = np.cumsum([len(grid) for grid in grids])[:-1]
     parts = zip(*(np.split(values, ends) for values in maps), strict=True)
     grid_shapes = [(*size, len(base)) for size, base in zip(sizes, bases, strict=True)]
-    return [tuple(to_map(values, shape) for values in level) for level, shape in zip(parts, grid_shapes, strict=True)]
+    return [
+        (to_map(label, shape), to_map(target, shape), to_map(weight, shape))
+        for (label, target, weight), shape in zip(parts, grid_shapes, strict=True)
+    ]
 
 
 def disable_surplus(labels: np.ndarray, kind: int, limit: int, draws: Draws, site: str) -> None:

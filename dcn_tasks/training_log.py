@@ -61,7 +61,8 @@ class TrainingLog:
         progress: bool = True,
     ):
         self.done, self.last, self.epoch_length, self.every, self.shown = done, last, epoch_length, every, shown
-        self.folder, self.rows = folder, []
+        self.folder = folder
+        self.rows: list[Mapping[str, float]] = []
         self.display = training_bar(progress)
         self.bar = self.display.add_task(title, total=last, completed=done, now="")
         self.clock = time.monotonic()
@@ -79,7 +80,7 @@ class TrainingLog:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is not None:
-            self.say(f"stopped after update {self.done}: {error or kind.__name__}")
+            self.say(f"stopped after update {self.done}: {str(error) or type(error).__name__}")
         self.display.stop()
         if self.scalars is not None:
             self.scalars.close()

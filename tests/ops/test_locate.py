@@ -18,7 +18,8 @@ FLAGS = {
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma"],
 }
 MISTAKES = {  # right, wrong
-    "last_row_not_repeated": ("next = low < size - 1;\n  const Real<T> fraction", "next = low < size;\n  const Real<T> fraction"),
+    "last_row_not_repeated": (
+        "settled(low < size - 1);\n  const Real<T> fraction", "settled(low < size);\n  const Real<T> fraction"),
     "zeros_begin_at_0": ("position > T(-1)", "position > T(0)"),
     "row_end_forgotten": ("row += rows_on - ended", "row += rows_on"),
     "mask_beyond_the_map": ("inside ? load_some(masks + t, count - t) : one", "load_some(masks + t, count - t)"),

@@ -1,6 +1,7 @@
 """RoI pooling from the level of a pyramid that fits a RoI's size."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -32,16 +33,18 @@ class LevelPool(nn.Module):
         super().__init__()
         self.deformable = deformable
         if deformable:
-            grid = {
-                "spatial_scale": 1 / stride,
-                "group_size": 1,
-                "pooled_size": pooled_size,
-                "sample_per_part": SAMPLE_PER_PART,
-            }
+            bins_of = partial(
+                DeformPSRoIPool,
+                channels,
+                spatial_scale=1 / stride,
+                group_size=1,
+                pooled_size=pooled_size,
+                sample_per_part=SAMPLE_PER_PART,
+            )
             bins = pooled_size**2
-            self.offset_pool = DeformPSRoIPool(channels, trans_std=0.0, **grid)
+            self.offset_pool = bins_of(trans_std=0.0)
             self.offset = FullyConnected(channels * bins, 2 * bins, lr_mult=OFFSET_LR_MULT)
-            self.pool = DeformPSRoIPool(channels, trans_std=TRANS_STD, **grid)
+            self.pool = bins_of(trans_std=TRANS_STD)
         else:
             self.pool = RoIPool(spatial_scale=1 / stride, pooled_size=pooled_size)
 

@@ -57,7 +57,7 @@ def rfcn(cfg: Config, spec: NetworkSpec) -> RFCN:
         num_classes=spec.num_classes,
         num_box_classes=spec.num_reg_classes,
         pooled_size=spec.pooled_size,
-        spatial_scale=1 / spec.feature_stride,
+        spatial_scale=1 / spec.feature_strides[0],
         deformable=spec.deform_roi_pooling,
     )
     return RFCN(backbone_of(spec), rpn(cfg, spec), head, **two_stage_arguments(cfg, spec))
@@ -71,7 +71,7 @@ def rcnn(cfg: Config, spec: NetworkSpec) -> FasterRCNN:
         num_classes=spec.num_classes,
         num_box_classes=spec.num_reg_classes,
         pooled_size=spec.pooled_size,
-        spatial_scale=1 / spec.feature_stride,
+        spatial_scale=1 / spec.feature_strides[0],
         deformable=spec.deform_roi_pooling,
         modulated=spec.modulated_roi_pooling,
     )
@@ -109,7 +109,7 @@ def rpn(cfg: Config, spec: NetworkSpec) -> RPNHead:
         width=spec.rpn_width,
         scales=tuple(spec.anchor_scales),
         ratios=tuple(spec.anchor_ratios),
-        feature_stride=spec.feature_stride,
+        feature_stride=spec.feature_strides[0],
         proposal_variant=proposal_variant(cfg),
     )
 
@@ -133,7 +133,7 @@ def class_aware_rpn(cfg: Config, spec: NetworkSpec) -> ClassAwareRPN:
         width=spec.head_width,
         hidden=spec.rpn_width,
         num_classes=spec.num_classes,
-        feature_stride=spec.feature_stride,
+        feature_stride=spec.feature_strides[0],
         scales=spec.anchor_scales,
         ratios=spec.anchor_ratios,
         top_n=cfg.TEST.RPN_PRE_NMS_TOP_N,

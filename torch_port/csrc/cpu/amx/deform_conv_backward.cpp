@@ -20,9 +20,9 @@ struct Position {
 // One pass over the channels: loads the corners once, writes the sample, sums
 // grad * corner, adds to the corners.
 template <bool COLUMN, bool SLOPES, bool INPUT, class T>
-DCN_INLINE void pass(const Position<T>& p, const Segment& segment, ChannelMask last, __m512 (&sums)[4]) {
-  for (int64_t step = 0; step < segment.steps; ++step) {
-    const ChannelMask mask = step + 1 < segment.steps ? ChannelMask{~0u} : last;
+DCN_INLINE void pass(const Position<T>& p, int64_t steps, ChannelMask last, __m512 (&sums)[4]) {
+  for (int64_t step = 0; step < steps; ++step) {
+    const ChannelMask mask = step + 1 < steps ? ChannelMask{~0u} : last;
     __m512 value[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()}, grad[2];
     if constexpr (SLOPES || INPUT) {
       grad[0] = _mm512_load_ps(p.grad + step * 2 * RESULT_ELEMENTS);
@@ -108,13 +108,15 @@ struct TileOfPass {
   bool want_mask;
 };
 
-template <bool COLUMN, bool SLOPES, bool INPUT, class T>
-void pass_tile(const TileOfPass<T>& tile) {
+// STEPS: the segment's, for loops without a counter; 0: any number.
+template <int64_t STEPS, bool COLUMN, bool SLOPES, bool INPUT, class T>
+DCN_INLINE void pass_steps(const TileOfPass<T>& tile) {
   constexpr int P = PARTS<T>;
   const Segment& segment = tile.segment;
+  const int64_t segment_steps = STEPS > 0 ? STEPS : segment.steps;
   const BackwardScratch& space = tile.space;
-  const int64_t width = segment.steps * 32, steps = steps32(tile.count);
-  const ChannelMask last = channel_mask(segment.channels - (segment.steps - 1) * 32);
+  const int64_t width = segment_steps * 32, steps = steps32(tile.count);
+  const ChannelMask last = channel_mask(segment.channels - (segment_steps - 1) * 32);
   alignas(64) float by_lane[3 * 256];  // [y, x, mask][16 positions][16 lanes]
   for (int64_t t = 0; t < steps * 32; ++t) {
     float* sample = space.samples + t % 32 * width;
@@ -123,7 +125,7 @@ void pass_tile(const TileOfPass<T>& tile) {
       for (int k = 0; k < 4; ++k) {
         const int64_t at = SampleRecords<float>::pixel(space.records, t + AHEAD, k);
         const char* corner = reinterpret_cast<const char*>(tile.map + at * tile.pitch);
-        for (int64_t line = 0; line < segment.channels * int64_t(sizeof(T)); line += 64) {
+        for (int64_t line = 0; line < width * int64_t(sizeof(T)); line += 64) {
           _mm_prefetch(corner + line, _MM_HINT_T0);
         }
         if constexpr (INPUT) {
@@ -140,7 +142,7 @@ void pass_tile(const TileOfPass<T>& tile) {
       const SampleRecord<float> r = SampleRecords<float>::get(space.records, t);
       const SampleSlopes<float> at = SlopeRecords<float>::get(space.slopes, t);
       Position<T> p;
-      p.grad = space.column_grads + t / 16 * segment.steps * 2 * RESULT_ELEMENTS + t % 16 * 16;
+      p.grad = space.column_grads + t / 16 * segment_steps * 2 * RESULT_ELEMENTS + t % 16 * 16;
       p.sample = sample;
       __m512 sums[4];
 #pragma GCC unroll 4
@@ -150,7 +152,7 @@ void pass_tile(const TileOfPass<T>& tile) {
         p.weight[k] = _mm512_set1_ps(r.weight[k] * at.mask);
         sums[k] = _mm512_setzero_ps();
       }
-      pass<COLUMN, SLOPES, INPUT>(p, segment, last, sums);
+      pass<COLUMN, SLOPES, INPUT>(p, segment_steps, last, sums);
       if constexpr (SLOPES) slopes_by_lane(sums, r, at, tile.want_mask, by_lane + t % 16 * 16);
     }
     if (SLOPES && t % 16 == 15) {
@@ -159,10 +161,19 @@ void pass_tile(const TileOfPass<T>& tile) {
       }
     }
     if (COLUMN && t % 32 == 31) {
-      store_columns<P>(space.samples, segment.steps, steps * P * 2 * TILE_ELEMENTS,
+      store_columns<P>(space.samples, segment_steps, steps * P * 2 * TILE_ELEMENTS,
                        space.columns + t / 32 * P * 2 * TILE_ELEMENTS);
     }
   }
+}
+
+template <bool COLUMN, bool SLOPES, bool INPUT, class T>
+void pass_tile(const TileOfPass<T>& tile) {
+  if constexpr (COLUMN && SLOPES && INPUT) {
+    if (tile.segment.steps == 2) return pass_steps<2, COLUMN, SLOPES, INPUT>(tile);
+    if (tile.segment.steps == 4) return pass_steps<4, COLUMN, SLOPES, INPUT>(tile);
+  }
+  pass_steps<0, COLUMN, SLOPES, INPUT>(tile);
 }
 
 template <class T>

@@ -38,27 +38,38 @@ DCN_INLINE int64_t sample_channels(const T* const (&corner)[4], const T (&weight
   return begin;
 }
 
-constexpr int64_t AHEAD = 2;  // samples: the map lies beyond the second-level
-                              // cache, and only we know where it is read next
+// Samples whose corners are asked for ahead of their use: the map lies beyond the second-level cache, and only we know
+// where it is read next.
+constexpr int64_t AHEAD = 4;
 
-// columns[t][0, channels) for one offset group's channels.
-template <class T>
-void sample(const T* map, int64_t pitch, const SampleRecords<T>* records, int64_t count, int64_t channels, T* columns,
-            int64_t column_pitch) {
+// columns[t][0, channels) for one offset group's channels. CHANNELS: how many, for loops without a counter; 0: any
+// number.
+template <int64_t CHANNELS, class T>
+DCN_INLINE void sample_run(const T* map, int64_t pitch, const SampleRecords<T>* records, int64_t count,
+                           int64_t any_channels, T* columns, int64_t column_pitch) {
+  const int64_t channels = CHANNELS > 0 ? CHANNELS : any_channels;
+  const int64_t lines = channels * static_cast<int64_t>(sizeof(T)) / LINE_BYTES;
   for (int64_t t = 0; t < count; ++t) {
     const SampleRecord<T> r = SampleRecords<T>::get(records, t);
     const T* const corner[4] = {map + r.at[0] * pitch, map + r.at[1] * pitch, map + r.at[2] * pitch,
                                 map + r.at[3] * pitch};
     if (t + AHEAD < count) {
       for (int k = 0; k < 4; ++k) {
-        prefetch_lines<3>(map + SampleRecords<T>::pixel(records, t + AHEAD, k) * pitch, 0,
-                          channels * sizeof(T) / LINE_BYTES);
+        prefetch_lines<3>(map + SampleRecords<T>::pixel(records, t + AHEAD, k) * pitch, 0, lines);
       }
     }
     T* column = columns + t * column_pitch;
     const int64_t done = sample_channels<Vec<T>>(corner, r.weight, 0, channels, column);
     sample_channels<One<T>>(corner, r.weight, done, channels, column);
   }
+}
+
+template <class T>
+void sample(const T* map, int64_t pitch, const SampleRecords<T>* records, int64_t count, int64_t channels, T* columns,
+            int64_t column_pitch) {
+  if (channels == 64) return sample_run<64>(map, pitch, records, count, channels, columns, column_pitch);
+  if (channels == 128) return sample_run<128>(map, pitch, records, count, channels, columns, column_pitch);
+  sample_run<0>(map, pitch, records, count, channels, columns, column_pitch);
 }
 
 // rows x columns (padded) += A * B, panel by panel; B is packed by panels or a
@@ -189,14 +200,16 @@ DCN_INLINE void add_slopes(const SlopeSums<V>& sums, const BackwardPosition<T>& 
   *mask += V::sum(value);
 }
 
-template <bool COLUMN, bool SLOPES, bool INPUT, class T>
-void backward_tile(const BackwardUnit& unit, const BackwardSpace<T>& space, const T* map, int64_t pitch, T* grad_map,
-                   int64_t grad_pitch, int64_t count, T* sums, int64_t positions) {
+// CHANNELS: the unit's, for loops without a counter; 0: any number.
+template <int64_t CHANNELS, bool COLUMN, bool SLOPES, bool INPUT, class T>
+DCN_INLINE void pass_tile(const BackwardUnit& unit, const BackwardSpace<T>& space, const T* map, int64_t pitch,
+                          T* grad_map, int64_t grad_pitch, int64_t count, T* sums, int64_t positions) {
+  const int64_t channels = CHANNELS > 0 ? CHANNELS : unit.channels;
   for (int64_t t = 0; t < count; ++t) {
     const SampleRecord<T> r = SampleRecords<T>::get(space.records, t);
     const SampleSlopes<T> at = SlopeRecords<T>::get(space.slopes, t);
     if (t + AHEAD < count) {
-      const int64_t lines = unit.channels * sizeof(T) / LINE_BYTES;
+      const int64_t lines = channels * static_cast<int64_t>(sizeof(T)) / LINE_BYTES;
       for (int k = 0; k < 4; ++k) {
         const int64_t ahead = SampleRecords<T>::pixel(space.records, t + AHEAD, k);
         prefetch_lines<3>(map + ahead * pitch, 0, lines);
@@ -207,7 +220,7 @@ void backward_tile(const BackwardUnit& unit, const BackwardSpace<T>& space, cons
     p.grad = space.column_grads + t * unit.padded;
     p.column = space.columns + t * unit.padded;
     if (!at.inside) {  // adds nothing, whatever comes from above
-      for (int64_t c = 0; COLUMN && c < unit.channels; ++c) p.column[c] = T(0);
+      for (int64_t c = 0; COLUMN && c < channels; ++c) p.column[c] = T(0);
       continue;
     }
     for (int k = 0; k < 4; ++k) {
@@ -222,17 +235,30 @@ void backward_tile(const BackwardUnit& unit, const BackwardSpace<T>& space, cons
       wide.corner[k] = Vec<T>::all(T(0));
       narrow.corner[k] = One<T>::all(T(0));
     }
-    const int64_t done = pass<Vec<T>, COLUMN, SLOPES, INPUT>(p, 0, unit.channels, wide);
-    pass<One<T>, COLUMN, SLOPES, INPUT>(p, done, unit.channels, narrow);
+    const int64_t done = pass<Vec<T>, COLUMN, SLOPES, INPUT>(p, 0, channels, wide);
+    pass<One<T>, COLUMN, SLOPES, INPUT>(p, done, channels, narrow);
     if constexpr (SLOPES) {
       T y = 0, x = 0, mask = 0;
       add_slopes(wide, p, at, &y, &x, &mask);
-      if (done < unit.channels) add_slopes(narrow, p, at, &y, &x, &mask);
+      if (done < channels) add_slopes(narrow, p, at, &y, &x, &mask);
       sums[t] = y;
       sums[positions + t] = x;
       sums[2 * positions + t] = mask;
     }
   }
+}
+
+template <bool COLUMN, bool SLOPES, bool INPUT, class T>
+void backward_tile(const BackwardUnit& unit, const BackwardSpace<T>& space, const T* map, int64_t pitch, T* grad_map,
+                   int64_t grad_pitch, int64_t count, T* sums, int64_t positions) {
+  constexpr int64_t USUAL = 256 / sizeof(T);  // channels in a unit
+  if constexpr (COLUMN && SLOPES && INPUT) {
+    if (unit.channels == USUAL) {
+      return pass_tile<USUAL, COLUMN, SLOPES, INPUT>(unit, space, map, pitch, grad_map, grad_pitch, count, sums,
+                                                     positions);
+    }
+  }
+  pass_tile<0, COLUMN, SLOPES, INPUT>(unit, space, map, pitch, grad_map, grad_pitch, count, sums, positions);
 }
 
 template <class T>

@@ -12,6 +12,15 @@ using Real = typename Wide<T>::Real;
 template <class T>
 using Int = typename Wide<T>::Int;
 
+// Flags, -1 or 0 per lane, as ordinary numbers: g++ 12 combines the masks of comparisons bit by bit.
+template <class V>
+DCN_HD V settled(V flags) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(flags));
+#endif
+  return flags;
+}
+
 // core's AxisCell; flags are -1 or 0.
 template <class T>
 struct WideAxis {
@@ -23,9 +32,9 @@ struct WideAxis {
 template <class T>
 DCN_HD WideAxis<T> wide_axis(ClampBorder, Real<T> position, int size) {
   const Real<T> zero = {};
-  const Int<T> inside = (position >= zero) & (position < static_cast<T>(size));  // false for NaN
+  const Int<T> inside = settled((position >= zero) & (position < static_cast<T>(size)));  // false for NaN
   const Real<T> within = inside ? position : zero;
-  const Int<T> low = __builtin_convertvector(within, Int<T>), next = low < size - 1;
+  const Int<T> low = __builtin_convertvector(within, Int<T>), next = settled(low < size - 1);
   const Real<T> fraction = next ? within - __builtin_convertvector(low, Real<T>) : zero;
   return {low, next, inside, inside, inside, fraction};
 }
@@ -33,10 +42,11 @@ DCN_HD WideAxis<T> wide_axis(ClampBorder, Real<T> position, int size) {
 template <class T>
 DCN_HD WideAxis<T> wide_axis(ZerosBorder, Real<T> position, int size) {
   const Real<T> zero = {};
-  const Int<T> inside = (position > T(-1)) & (position < static_cast<T>(size));
+  const Int<T> inside = settled((position > T(-1)) & (position < static_cast<T>(size)));
   const Real<T> within = inside ? position : zero;
-  const Int<T> low = __builtin_convertvector(within, Int<T>) + (within < zero), next = low < size - 1;
-  return {low, next, inside, low >= 0, next, within - __builtin_convertvector(low, Real<T>)};
+  const Int<T> low = __builtin_convertvector(within, Int<T>) + settled(within < zero);
+  const Int<T> next = settled(low < size - 1);
+  return {low, next, inside, settled(low >= 0), next, within - __builtin_convertvector(low, Real<T>)};
 }
 
 // The register's worth of values from `p` on; only the first `count` are there, the others are 0.
@@ -97,7 +107,7 @@ struct WidePositions {
 };
 
 template <class T>
-DCN_HD void store_record(const WideAxis<T>& y, const WideAxis<T>& x, int width, int outside, const Real<T>* factor,
+DCN_HD void store_record(const WideAxis<T>& y, const WideAxis<T>& x, int width, int outside, const Real<T>& factor,
                          SampleRecords<T>& block, int64_t lane) {
   const Real<T> zero = {}, lower = y.fraction, upper = T(1) - lower, right = x.fraction, left = T(1) - right;
   const Int<T> inside = y.inside & x.inside, beyond = Int<T>{} + outside;
@@ -110,7 +120,7 @@ DCN_HD void store_record(const WideAxis<T>& y, const WideAxis<T>& x, int width, 
   for (int k = 0; k < 4; ++k) {
     const Real<T> alone = there[k] ? weight[k] : zero;
     store_lanes<int32_t>(block.at[k] + lane, there[k] ? at[k] : beyond);
-    store_lanes<T>(block.weight[k] + lane, factor ? alone * *factor : alone);
+    store_lanes<T>(block.weight[k] + lane, alone * factor);
   }
 }
 
@@ -137,7 +147,7 @@ static void locate(const DeformConvShape& s, const T* offset, const T* mask, int
     const Int<T> inside = y.inside & x.inside;
     const Real<T> scale = masks ? (inside ? load_some(masks + t, count - t) : one) : one;
     const int64_t lane = t % RECORDS;
-    store_record<T>(y, x, width, height * width, masks && weigh_mask ? &scale : nullptr, records[t / RECORDS], lane);
+    store_record<T>(y, x, width, height * width, weigh_mask ? scale : one, records[t / RECORDS], lane);
     if (slopes) {
       SlopeRecords<T>& block = slopes[t / RECORDS];
       store_lanes<T>(block.y + lane, y.fraction);
