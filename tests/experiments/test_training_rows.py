@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from dcn_suite.reproduce.registry import Row
+from dcn_suite.reproduce.registry import Row, find_row
 from dcn_suite.reproduce.results import results_of
 from dcn_suite.reproduce.runs import Choice, perform, runs_of
-from dcn_suite.reproduce.training import figures
+from dcn_suite.reproduce.training import CURVE_POINTS, figures, loss_curve
 from dcn_tasks.config import dump, load_config
 from dcn_tasks.errors import InputError
 
@@ -50,3 +50,21 @@ def test_scores_go_to_the_columns_of_the_table(row, scores, expected):
 def test_scores_that_no_column_wants_are_refused(row):
     with pytest.raises(InputError, match=r"expected scores for mAP@0\.5, mAP@0\.7, seconds_per_image, got mIoU"):
         figures(row, {"mIoU": 70.0})
+
+
+def test_row_of_one_set_looks_for_it_below_the_folder_of_data_sets(tmp_path):
+    row = find_row("small-data/raccoon-plain")
+    choice = Choice(results=tmp_path / "results", work=tmp_path / "work", data=tmp_path, frameworks=("torch",))
+    with pytest.raises(InputError, match=f"{tmp_path}/raccoon"):
+        list(perform(runs_of(row, choice), choice, lambda sentence: None))
+
+
+def test_long_loss_curve_is_stored_as_means_that_end_at_the_last_update(tmp_path):
+    cfg = find_row("small-data/camvid-plain").load()
+    rows = [
+        {"update": 20 * number, "FCNLogLoss": float(number), "FCNAcc": 7.0} for number in range(1, 2 * CURVE_POINTS + 1)
+    ]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    curve = loss_curve(cfg, tmp_path / "metrics.jsonl")
+    assert len(curve["loss"]) == CURVE_POINTS and curve["loss"][:2] == [1.5, 3.5]
+    assert curve["update"][-1] == rows[-1]["update"]
