@@ -17,6 +17,7 @@ from weights_convert.translate.precision import in_float64
 from weights_convert.translate.registry import REGISTRY
 
 QUIET = 0.3  # share of a residual branch that is added: rounding does not grow from unit to unit
+NORMALIZATIONS = (REGISTRY["BatchNorm"].function, REGISTRY["_contrib_SyncBatchNorm"].function)
 PASSES = (REGISTRY["broadcast_mul"].function, REGISTRY["Dropout"].function)  # between a branch's BatchNorm and the sum
 FEW = 16  # values of a channel in a batch, below which their variance says little
 
@@ -30,7 +31,7 @@ def branch_gammas(module: fx.GraphModule) -> set[str]:
         for end in node.args:
             while end.target in PASSES:
                 end = end.args[0]
-            if end.target is REGISTRY["BatchNorm"].function:
+            if end.target in NORMALIZATIONS:
                 found.add(end.args[1].target)
                 break
     return found
@@ -49,7 +50,7 @@ class Calibrator(fx.Interpreter):
             module.get_parameter(path).mul_(QUIET)
 
     def call_function(self, target: Any, args: tuple, kwargs: dict) -> Any:
-        if target is REGISTRY["BatchNorm"].function:
+        if target in NORMALIZATIONS:
             self.calibrate(*args, axis=kwargs.get("axis", 1))
         return super().call_function(target, args, kwargs)
 

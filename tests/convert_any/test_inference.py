@@ -10,7 +10,7 @@ from weights_convert import Params, convert, parse_symbol
 from weights_convert.translate.inference import for_inference
 from weights_convert.translate.operators.binary import elemwise_add
 from weights_convert.translate.operators.normalization import batch_norm, dropout
-from weights_convert.translate.packing import packed_convolution
+from weights_convert.translate.packing import packed_convolution, packed_deconvolution
 
 RNG = np.random.default_rng(5)
 STATES = ("gamma", "beta", "moving_mean", "moving_var")
@@ -120,12 +120,17 @@ def test_packed_copy_computes_what_float64_does_for_any_size():
         two = net.call("Activation", "relu", norm(net, one, "bn", fix_gamma=False), act_type="relu")
         grouped = net.call("Convolution", "two", two, net.variable("w2"), no_bias=True, num_group=2, **same)
         total = net.call("elemwise_add", "sum", data, grouped)
-        return [net.call("Activation", "last", total, act_type="relu"), two]
+        last = net.call("Activation", "last", total, act_type="relu")
+        up = net.call("Deconvolution", "up", last, net.variable("w3"), kernel="(4,4)", stride="(2,2)", pad="(1,1)",
+                      adj="(1,0)", num_filter=6, num_group=2)  # fmt: skip
+        return [last, two, net.call("Activation", "upper", norm(net, up, "bn3"), act_type="relu")]
 
-    module = made(build, w1=(4, 4, 3, 3), b1=(4,), w2=(4, 2, 3, 3), **states("bn", 4)).float()
+    shapes = {"w1": (4, 4, 3, 3), "b1": (4,), "w2": (4, 2, 3, 3), "w3": (4, 3, 4, 4)}
+    module = made(build, **shapes, **states("bn", 4), **states("bn3", 6)).float()
     data = torch.from_numpy(RNG.standard_normal((1, 4, 9, 7), dtype=np.float32))
     fast = for_inference(module, inputs={"data": data})
-    assert calls_of(fast, packed_convolution) == 2 and calls_of(fast, elemwise_add) == calls_of(fast, torch.relu_) == 0
+    assert calls_of(fast, packed_convolution) == 2 and calls_of(fast, packed_deconvolution) == 1
+    assert calls_of(fast, elemwise_add) == calls_of(fast, torch.relu_) == 0
     expected = {}
     for shape in ((1, 4, 9, 7), (2, 4, 5, 12)):
         given = torch.from_numpy(RNG.standard_normal(shape, dtype=np.float32))

@@ -10,7 +10,7 @@ from weights_convert.translate.operators.activation import activation
 from weights_convert.translate.operators.binary import elemwise_add
 from weights_convert.translate.operators.dense import CHANNELS_LAST, convolution, deconvolution, fully_connected
 from weights_convert.translate.operators.normalization import batch_norm, dropout
-from weights_convert.translate.packing import array_at, can_pack, pack, packed_convolution
+from weights_convert.translate.packing import array_at, can_pack, pack, packed_convolution, packed_deconvolution
 
 LINEAR = (convolution, deconvolution, fully_connected)
 
@@ -25,7 +25,7 @@ def added_to(data: Tensor, other: Tensor) -> Tensor:
 
 
 # The result is an array of its own, so its only reader may overwrite it.
-MAKES_ITS_OWN = (*LINEAR, packed_convolution, batch_norm, elemwise_add, added_to, torch.relu_)
+MAKES_ITS_OWN = (*LINEAR, packed_convolution, packed_deconvolution, batch_norm, elemwise_add, added_to, torch.relu_)
 
 
 def for_inference(

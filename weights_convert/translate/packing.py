@@ -4,13 +4,14 @@ PyTorch's own call lays a weight out anew each time, which costs more than the c
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from weights_convert.translate.operators.activation import activation
 from weights_convert.translate.operators.binary import elemwise_add
-from weights_convert.translate.operators.dense import CHANNELS_LAST, convolution, per_axis
+from weights_convert.translate.operators.dense import CHANNELS_LAST, convolution, deconvolution, per_axis
 
 SHAPE = "shape"  # key in fx.Node.meta
 
@@ -45,9 +46,28 @@ def packed_convolution(
     return run.binary(data, other, weight, bias, *geometry, "add", None, "relu" if relu else None, [], None)
 
 
+def packed_deconvolution(
+    data: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    pad: tuple[int, ...],
+    adj: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilate: tuple[int, ...],
+    groups: int,
+    relu: bool,
+) -> Tensor:
+    """relu(transposed convolution), the ReLU if asked for; weight in oneDNN's layout. data [N, C, H, W]."""
+    geometry = (list(pad), list(adj), list(stride), list(dilate), groups)
+    run = torch.ops.mkldnn._convolution_transpose_pointwise
+    return run(data, weight, bias, *geometry, "relu" if relu else "none", [], "")
+
+
 def can_pack() -> bool:
     """Whether this PyTorch has oneDNN and the calls that torch.compile's frozen graphs make of it."""
-    calls = ("_convolution_pointwise", "_reorder_convolution_weight")
+    calls = ("_convolution_pointwise", "_convolution_transpose_pointwise", "_reorder_convolution_weight",
+             "_reorder_convolution_transpose_weight")  # fmt: skip
     return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, each) for each in calls)
 
 
@@ -57,13 +77,18 @@ def pack(module: fx.GraphModule, inputs: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         ShapeReader(module).run(*[inputs.get(name) for name in order])
     for node in list(module.graph.nodes):
-        if node.target is convolution and packable(module, node):
+        if node.target in (convolution, deconvolution) and packable(module, node):
             fuse(module, node)
 
 
 def packable(module: fx.GraphModule, conv: fx.Node) -> bool:
     learned = [each for each in conv.args[1:] if each is not None]
-    known = SHAPE in conv.args[0].meta and len(conv.kwargs["kernel"]) in (2, 3)
+    axes = (2, 3) if conv.target is convolution else (2,)
+    known = (
+        SHAPE in conv.args[0].meta
+        and len(conv.kwargs["kernel"]) in axes
+        and not any(conv.kwargs.get("target_shape", ()))
+    )
     plain = known and conv.kwargs.get("layout") not in CHANNELS_LAST and all(each.op == "get_attr" for each in learned)
     return plain and learned[0].meta[SHAPE][0] > 0 and array_at(module, learned[0]).dtype == torch.float32
 
@@ -74,38 +99,46 @@ def array_at(module: fx.GraphModule, node: fx.Node) -> Tensor:
 
 
 def fuse(module: fx.GraphModule, conv: fx.Node) -> None:
-    """One call for a convolution, the sum that alone reads it and the ReLU that alone reads that."""
+    """One call for a convolution, the sum that alone reads it and the ReLU that alone reads that; no sum after a transposed one."""
     last, other = conv, None
     reader = only_reader(last)
-    if reader is not None and reader.target is elemwise_add and reader.args[0] is not reader.args[1]:
+    if conv.target is convolution and reader is not None and reader.target is elemwise_add:
         addend = reader.args[1] if reader.args[0] is conv else reader.args[0]
-        if addend.meta.get(SHAPE) == conv.meta.get(SHAPE):
+        if addend is not conv and addend.meta.get(SHAPE) == conv.meta.get(SHAPE):
             last, other = reader, addend
     reader = only_reader(last)
     relu = reader is not None and reader.target is activation and reader.kwargs["act_type"] == "relu"
     last = reader if relu else last
-    axes = len(conv.kwargs["kernel"])
-    geometry = {
-        "pad": per_axis(conv.kwargs.get("pad", ()), axes, 0),
-        "stride": per_axis(conv.kwargs.get("stride", ()), axes, 1),
-        "dilate": per_axis(conv.kwargs.get("dilate", ()), axes, 1),
-        "groups": conv.kwargs.get("num_group", 1),
-    }
-    weight, bias = conv.args[1], conv.args[2] if len(conv.args) > 2 and not conv.kwargs.get("no_bias") else None
-    laid_out = torch.ops.mkldnn._reorder_convolution_weight(
-        array_at(module, weight), *map(list, (geometry["pad"], geometry["stride"], geometry["dilate"])),
-        geometry["groups"], list(conv.args[0].meta[SHAPE]),
-    )  # fmt: skip
+    no_bias = conv.kwargs.get("no_bias", conv.target is deconvolution)
+    bias = conv.args[2] if len(conv.args) > 2 and not no_bias else None
+    geometry = geometry_of(conv)
     name = f"{conv.name}_packed_weight"
-    module.register_buffer(name, laid_out, persistent=False)
+    module.register_buffer(name, laid_out(array_at(module, conv.args[1]), conv, geometry), persistent=False)
     with module.graph.inserting_before(last):
         packed = module.graph.get_attr(name)
-        made = module.graph.call_function(
-            packed_convolution, (conv.args[0], packed, bias, other), {**geometry, "relu": relu}
-        )
+        call, ends = (packed_convolution, (other,)) if conv.target is convolution else (packed_deconvolution, ())
+        made = module.graph.call_function(call, (conv.args[0], packed, bias, *ends), {**geometry, "relu": relu})
     made.meta[SHAPE] = conv.meta.get(SHAPE)
     last.replace_all_uses_with(made)
     module.graph.eliminate_dead_code()
+
+
+def geometry_of(conv: fx.Node) -> dict[str, Any]:
+    """Keyword arguments of the packed call, without the ReLU."""
+    axes = len(conv.kwargs["kernel"])
+    defaults = {"pad": 0, "stride": 1, "dilate": 1} | ({"adj": 0} if conv.target is deconvolution else {})
+    sides = {key: per_axis(conv.kwargs.get(key, ()), axes, default) for key, default in defaults.items()}
+    return {**sides, "groups": conv.kwargs.get("num_group", 1)}
+
+
+def laid_out(weight: Tensor, conv: fx.Node, geometry: dict[str, Any]) -> Tensor:
+    """The weight as oneDNN wants it for this convolution on an input of the size seen."""
+    pad, stride, dilate = (list(geometry[key]) for key in ("pad", "stride", "dilate"))
+    size = list(conv.args[0].meta[SHAPE])
+    if conv.target is convolution:
+        return torch.ops.mkldnn._reorder_convolution_weight(weight, pad, stride, dilate, geometry["groups"], size)
+    reorder = torch.ops.mkldnn._reorder_convolution_transpose_weight
+    return reorder(weight, pad, list(geometry["adj"]), stride, dilate, geometry["groups"], size)
 
 
 def only_reader(node: fx.Node) -> fx.Node | None:
