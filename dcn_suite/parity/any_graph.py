@@ -22,7 +22,7 @@ INFERRED = ("_zeros", "_zeros_without_dtype", "_ones", "_full")  # a length of 0
 
 
 def undecided(module: fx.GraphModule) -> dict[Key, str]:
-    """Nodes that draw ("random") or follow a selection or sorting ("decided"), in which float32 may part from float64."""
+    """Nodes that draw ("random") or follow a selection, sorting or comparison ("decided"), in which float32 may part from float64."""
     state: dict[fx.Node, str] = {}
     keys = node_keys(module)
     result: dict[Key, str] = {}

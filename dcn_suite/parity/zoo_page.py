@@ -20,9 +20,9 @@ end, in float32 and float64. `python benchmarks/zoo_conversion.py` makes this pa
   branches rounding grows from unit to unit in either framework.
 - *back*: the module written as symbol.json and parameters again, MXNet's float32 outputs from these beside the original's;
   –: not tried.
-- What follows a selection or sorting (`box_nms`, `topk`, ...) is judged in float64 alone; equal values are ordered as MXNet
-  ordered them. MXNet's CPU leaves the memory of RoIs of no image as it found it (GluonCV's FPN makes such); the witness has
-  0 there, as on its GPU.
+- What follows a selection, sorting or comparison (`box_nms`, `topk`, `score > 0.01`) is judged in float64 alone; equal
+  values are ordered as MXNet ordered them. MXNet's CPU leaves the memory of RoIs of no image as it found it (GluonCV's FPN
+  makes such); the witness has 0 there, as on its GPU.
 - The input is the smallest that the network takes, so that all of it runs; weights and kernels are full-size. R-CNNs keep
   16 proposals, not 300 or 1000.
 """

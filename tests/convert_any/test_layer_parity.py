@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.convert_any.small_graph import Builder
-from weights_convert import Params
+from weights_convert import Params, convert, parse_symbol
 
 SCORES = np.array([[0.5, -1, -1, 0.75, *[-1] * 20, 0.5]], np.float32)  # MXNet's sort has an order of its own among -1s
 
@@ -62,3 +62,16 @@ def test_places_named_twice_are_not_taken_over():
     assert same_values(rows, 1, own, torch.tensor([[1, 0, 2]]))
     assert not same_values(rows, 1, own, torch.tensor([[1, 1, 2]]))
     assert not same_values(rows, 1, own, torch.tensor([[2, 0, 1]]))
+
+
+def test_what_follows_a_comparison_may_part_in_float32():
+    from dcn_suite.parity.any_graph import undecided
+
+    net = Builder()
+    data = net.variable("data")
+    doubled = net.call("_mul_scalar", "doubled", data, scalar=2)
+    above = net.call("_greater_scalar", "above", doubled, scalar=0.01)
+    net.call("elemwise_mul", "kept", doubled, above)
+    text = json.dumps({"nodes": net.nodes, "arg_nodes": [data], "heads": [[3, 0, 0]]})
+    found = undecided(convert(parse_symbol(text), Params({}, {})))
+    assert {key[0] for key in found} == {"above", "kept"}

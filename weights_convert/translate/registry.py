@@ -38,7 +38,8 @@ class Operator:
 
     optional: inputs that may be absent. variadic: the last input stands for any number. outputs: how many results a node has
     by its attributes; a function with one returns a tensor, with more a tuple. random: draws numbers, so that two
-    frameworks can't agree on values. decides: selects or sorts, so that float32 and float64 may part.
+    frameworks can't agree on values. decides: selects, sorts or compares, so that float32 and float64 may
+    part.
     """
 
     name: str

@@ -92,25 +92,25 @@ def elemwise_not_equal(lhs: Tensor, rhs: Tensor) -> Tensor:
     return (lhs != rhs).to(lhs.dtype)
 
 
-@operator("_greater", "_Greater")
+@operator("_greater", "_Greater", decides=True)
 def elemwise_greater(lhs: Tensor, rhs: Tensor) -> Tensor:
     """1 where lhs > rhs, else 0; one shape."""
     return (lhs > rhs).to(lhs.dtype)
 
 
-@operator("_greater_equal", "_Greater_Equal")
+@operator("_greater_equal", "_Greater_Equal", decides=True)
 def elemwise_greater_equal(lhs: Tensor, rhs: Tensor) -> Tensor:
     """1 where lhs >= rhs, else 0; one shape."""
     return (lhs >= rhs).to(lhs.dtype)
 
 
-@operator("_lesser", "_Lesser")
+@operator("_lesser", "_Lesser", decides=True)
 def elemwise_lesser(lhs: Tensor, rhs: Tensor) -> Tensor:
     """1 where lhs < rhs, else 0; one shape."""
     return (lhs < rhs).to(lhs.dtype)
 
 
-@operator("_lesser_equal", "_Lesser_Equal")
+@operator("_lesser_equal", "_Lesser_Equal", decides=True)
 def elemwise_lesser_equal(lhs: Tensor, rhs: Tensor) -> Tensor:
     """1 where lhs <= rhs, else 0; one shape."""
     return (lhs <= rhs).to(lhs.dtype)

@@ -73,25 +73,25 @@ def broadcast_not_equal(lhs: Tensor, rhs: Tensor) -> Tensor:
     return (lhs != rhs).to(lhs.dtype)
 
 
-@operator("broadcast_greater")
+@operator("broadcast_greater", decides=True)
 def broadcast_greater(lhs: Tensor, rhs: Tensor) -> Tensor:
     """1 where lhs > rhs, else 0; broadcast."""
     return (lhs > rhs).to(lhs.dtype)
 
 
-@operator("broadcast_greater_equal")
+@operator("broadcast_greater_equal", decides=True)
 def broadcast_greater_equal(lhs: Tensor, rhs: Tensor) -> Tensor:
     """1 where lhs >= rhs, else 0; broadcast."""
     return (lhs >= rhs).to(lhs.dtype)
 
 
-@operator("broadcast_lesser")
+@operator("broadcast_lesser", decides=True)
 def broadcast_lesser(lhs: Tensor, rhs: Tensor) -> Tensor:
     """1 where lhs < rhs, else 0; broadcast."""
     return (lhs < rhs).to(lhs.dtype)
 
 
-@operator("broadcast_lesser_equal")
+@operator("broadcast_lesser_equal", decides=True)
 def broadcast_lesser_equal(lhs: Tensor, rhs: Tensor) -> Tensor:
     """1 where lhs <= rhs, else 0; broadcast."""
     return (lhs <= rhs).to(lhs.dtype)

@@ -119,28 +119,28 @@ def not_equal_scalar(data: Tensor, *, scalar: float = 1.0, is_int: bool = True) 
     return (data != scalar).to(data.dtype)
 
 
-@operator("_greater_scalar", "_GreaterScalar")
+@operator("_greater_scalar", "_GreaterScalar", decides=True)
 def greater_scalar(data: Tensor, *, scalar: float = 1.0, is_int: bool = True) -> Tensor:
     """1 where x > scalar, else 0."""
     data, scalar = matched(data, scalar, is_int)
     return (data > scalar).to(data.dtype)
 
 
-@operator("_greater_equal_scalar", "_GreaterEqualScalar")
+@operator("_greater_equal_scalar", "_GreaterEqualScalar", decides=True)
 def greater_equal_scalar(data: Tensor, *, scalar: float = 1.0, is_int: bool = True) -> Tensor:
     """1 where x >= scalar, else 0."""
     data, scalar = matched(data, scalar, is_int)
     return (data >= scalar).to(data.dtype)
 
 
-@operator("_lesser_scalar", "_LesserScalar")
+@operator("_lesser_scalar", "_LesserScalar", decides=True)
 def lesser_scalar(data: Tensor, *, scalar: float = 1.0, is_int: bool = True) -> Tensor:
     """1 where x < scalar, else 0."""
     data, scalar = matched(data, scalar, is_int)
     return (data < scalar).to(data.dtype)
 
 
-@operator("_lesser_equal_scalar", "_LesserEqualScalar")
+@operator("_lesser_equal_scalar", "_LesserEqualScalar", decides=True)
 def lesser_equal_scalar(data: Tensor, *, scalar: float = 1.0, is_int: bool = True) -> Tensor:
     """1 where x <= scalar, else 0."""
     data, scalar = matched(data, scalar, is_int)
