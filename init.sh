@@ -11,13 +11,14 @@
 #   DCN_CUDA          auto | 0 | 1: build the CUDA kernels (auto: 1 where PyTorch is a CUDA build and nvcc is found)
 #   DCN_TORCH_INDEX   wheel index for PyTorch, e.g. https://download.pytorch.org/whl/cpu for the small CPU build
 #   OMP_NUM_THREADS   threads of both frameworks (default: all cores)
+#   DCN_TEST_PROCESSES  processes of the quick tests, which share the cores (default: one a core, at most 4)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 say() { printf '\033[1m[init]\033[0m %s\n' "$*" >&2; }
 die() { printf '[init] %s\n' "$*" >&2; exit 1; }
 
-usage() { sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
 python_version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 
@@ -114,8 +115,12 @@ case "${1:-}" in
     test)
         set_up
         case "${2:-}" in
-            "") exec .venv/bin/python -m pytest -q -m "not slow" ;;
-            --full) exec .venv/bin/python -m pytest -q ;;
+            "")
+                processes=${DCN_TEST_PROCESSES:-$(($(nproc) < 4 ? $(nproc) : 4))}
+                OMP_NUM_THREADS=$((($(nproc) + processes - 1) / processes)) \
+                    exec .venv/bin/python -m pytest -q -m "not slow" -n "$processes" --dist loadfile
+                ;;
+            --full) exec .venv/bin/python -m pytest -q ;; # one after another: some tests need most of the memory
             *) usage >&2 && die "test: expected nothing or --full, got '$2'" ;;
         esac
         ;;
