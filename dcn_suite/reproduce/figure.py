@@ -35,7 +35,8 @@ def comparison_figure(root: Path) -> np.ndarray | None:
             series[f"{words} {row.name}"] = [
                 None if spread is None else (spread.mean, spread.deviation or 0.0) for spread in spreads
             ]
-    return compared_points(columns, series, unit="per cent of test images")
+    shown = {name: points for name, points in series.items() if any(points)}
+    return compared_points(columns, shown, unit="per cent of test images")
 
 
 def loss_figure(root: Path) -> np.ndarray | None:
