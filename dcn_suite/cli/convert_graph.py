@@ -1,6 +1,7 @@
 """`dcn convert --symbol`: any MXNet graph with its parameters to a folder for PyTorch, and such a folder back to MXNet."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,10 @@ def input_arrays(shapes: list[str], recording: Path | None) -> tuple[dict[str, n
     Returns: inputs by name, and recorded outputs in the graph's order or None. Raises: InputError for an unreadable one.
     """
     if recording is not None:
-        with np.load(recording, allow_pickle=False) as file:
-            inputs = {name[3:]: file[name] for name in file.files if name.startswith("in:")}
-            outputs = [file[name] for name in file.files if name.startswith("out")]
+        arrays = load_params(recording).arg
+        inputs = {name[3:]: value for name, value in arrays.items() if name.startswith("in:")}
+        places = {int(found[1]): name for name in arrays if (found := re.match(r"out(\d+)(:|$)", name))}
+        outputs = [arrays[places[place]] for place in sorted(places)]
         if not inputs or not outputs:
             raise InputError(f"{recording}: expected arrays in:NAME and out0, out1, ...; record them in MXNet")
         return inputs, outputs
@@ -60,10 +62,11 @@ def convert_graph(
 
     params = load_params(source)
     inputs, recorded = input_arrays(shapes, recording)
-    module = convert(load_symbol(symbol), params, inputs=inputs or None)
+    graph = load_symbol(symbol)
+    text = bytes(map_file(symbol)[:]).decode("utf-8")
+    module = convert(graph, params, inputs=inputs or None)
     state = module.state_dict()
     tensors = {name: state[path] for name, path in mxnet_names(module).items()}
-    text = bytes(map_file(symbol)[:]).decode("utf-8")
     unused = module.meta["mxnet"]["unused"]
     with staged_folder(out) as staging:
         aux = sorted(name for name in tensors if name in params.aux)
@@ -77,7 +80,7 @@ def convert_graph(
     return {
         "out": str(out),
         "inputs": ", ".join(input_names(module)),
-        "outputs": len(load_symbol(symbol).heads),
+        "outputs": len(graph.heads),
         "tensors": len(tensors),
         "parity": parity,
         "notes": notes,
@@ -102,12 +105,11 @@ def proof(
 
 def graph_to_mxnet(folder: Path, prefix: Path) -> dict[str, Any]:
     """Writes PREFIX-symbol.json and PREFIX-0000.params from a folder of `dcn convert --symbol`."""
+    from weights_convert.tensors import to_array
     from weights_convert.translate.back import to_symbol
 
     weights = load_weights(folder / WEIGHTS)
     graph = parse_symbol(map_file(folder / GRAPH)[:], folder / GRAPH)
-    from weights_convert.tensors import to_array
-
     states = set(json.loads(weights.metadata.get("aux", "[]")))
     arrays = {name: to_array(tensor) for name, tensor in weights.state.items()}
     params = Params(

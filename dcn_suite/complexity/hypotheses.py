@@ -108,6 +108,19 @@ def offset_bounds(rows: list[CountedRow]) -> list[tuple[str, float, float]]:
     return bounds
 
 
+def fitting(rows: list[CountedRow]) -> list[str]:
+    """A sentence for each hypothesis with which one constant gives every plain figure."""
+    sentences = []
+    for hypothesis in HYPOTHESES:
+        if constant := hypothesis.constant(rows):
+            middle = sum(constant) / 2
+            sentences.append(
+                f"“{hypothesis.name[0].upper()}{hypothesis.name[1:]}” comes closest: {middle:.2f} M more in the backbone gives "
+                f"every plain figure, {hypothesis.met(rows, middle)} in all."
+            )
+    return sentences or ["No hypothesis has such a number."]
+
+
 def certain(rows: list[CountedRow]) -> list[str]:
     """What follows from the paper's figures and the counts alone."""
     bounds = offset_bounds(rows)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from dcn_suite.complexity.count import SHOWN_PARTS
-from dcn_suite.complexity.hypotheses import HEADS, certain, table
+from dcn_suite.complexity.hypotheses import HEADS, certain, fitting, table
 from dcn_suite.complexity.rows import VARIANTS, PaperRow
 from dcn_suite.complexity.table import MILLION, CountedRow, surplus
 
@@ -104,8 +104,8 @@ def search_section(rows: list[CountedRow]) -> list[str]:
         "## What was tried",
         "Hypotheses: the authors' files were never published. If the networks were counted otherwise, the paper has still more by so "
         "many millions, least to most over the networks; so many of its figures are met within their rounding; and where there is "
-        "one number that would make all plain networks fit, as a larger backbone of the authors would, it stands there. The last "
-        "but one comes closest: 1.40 M more in the backbone gives every plain figure, and still not what deformation adds.",
+        "one number that would make all plain networks fit, as a larger backbone of the authors would, it stands there. "
+        + " ".join(fitting(rows)),
         "",
         *markdown(HEADS, table(rows)),
         "",

@@ -25,13 +25,9 @@ import numpy as np
 
 FUNCTION_TOLERANCE = 1e-11  # of scale: sums of a few thousand float64 terms in two different orders
 ERROR_RATIO = 2.0  # PyTorch's float32 error over MXNet's
-MUTUAL_RATIO = (
-    4.0  # MXNet's distance from PyTorch's float64 over PyTorch's own float32 error: kernels sum in other orders
-)
+MUTUAL_RATIO = 4.0  # MXNet's distance from PyTorch's float64 over PyTorch's own float32 error: sums in other orders
 ROUNDING = 2.0**-23  # of scale: one unit in the last place of float32
-BLOCK = (
-    1 << 15
-)  # elements looked at together: a full network's activations pass many times, and temporaries cost more than sums
+BLOCK = 1 << 15  # elements looked at together: they stay in cache, where temporaries of whole maps cost more than sums
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """docs/zoo.md: one row for each model of GluonCV's zoo, from the stored results."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -52,14 +53,13 @@ def render(rows: Sequence[dict]) -> str:
 
 
 def reason(row: dict) -> str:
-    """Why a model is not shown to hold, verdict first."""
+    """Why a model is not shown to hold, verdict first: what was recorded, without the numbers that differ from model to model."""
     if row["verdict"] == NOT_TRIED:
         return f"{NOT_TRIED}."
-    if row["name"].endswith("_int8"):
-        return "not converted. 8-bit graph of oneDNN's operators (`_sg_mkldnn_conv`, `_contrib_quantize_v2`): no translation."
-    if row["name"].endswith("_gn"):
-        return "not run. GluonCV's GroupNorm asks arrays for their shape, so it has no graph to save: MXNet can't make its symbol.json."
-    return f"{row['verdict']}. " + " ".join(row.get("why", "").split())
+    why = " ".join(row.get("why", "").split())
+    if untranslated := re.findall(r"(\w+) \(\d+ nodes", why):
+        why = f"No translation of {', '.join(f'`{name}`' for name in sorted(untranslated))}"
+    return f"{row['verdict']}. {why}"
 
 
 def table_row(row: dict) -> str:

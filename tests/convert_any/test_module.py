@@ -121,6 +121,14 @@ def test_like_blocks_share_a_class(module):
     assert "self.unit1 = Unit()" in text and "self.unit2 = Unit()" in text
 
 
+@pytest.mark.parametrize("writer", [to_symbol, to_source])
+def test_calls_that_are_no_operators_are_named(module, writer):
+    head = next(each for each in module.graph.nodes if each.op == "call_function")
+    head.target = torch.sign
+    with pytest.raises(InputError, match=f"{writer.__name__}: {head.name}: .*sign"):
+        writer(module)
+
+
 def test_way_back_gives_the_same_module(module, data):
     text, params = to_symbol(module)
     again = convert(parse_symbol(text), params)

@@ -33,6 +33,20 @@ def test_page_of_the_zoo_is_the_stored_table():
     assert page == render(ROWS), "run python benchmarks/zoo_conversion.py --page-only"
 
 
+def test_page_gives_the_reason_that_was_recorded_whatever_the_name():
+    found = (
+        "InputError: this graph has 2 operators without a translation: _sg_conv (7 nodes, first a), _q_v2 (1 nodes, fir"
+    )
+    page = render([
+        {"name": "one_int8", "verdict": "not converted", "why": found},
+        {"name": "two_int8", "verdict": "not converted", "why": found.replace("7", "8")},
+        {"name": "three_int8", "verdict": "not run", "why": "no input shape to try"},
+        {"name": "four_gn", "verdict": "not run", "why": "Reshape"},
+    ])  # fmt: skip
+    assert "- `one_int8`, `two_int8`: not converted. No translation of `_q_v2`, `_sg_conv`\n" in page
+    assert "- `three_int8`: not run. no input shape to try\n- `four_gn`: not run. Reshape\n" in page
+
+
 def test_page_names_every_model_that_is_not_shown_to_hold():
     page = render([{"name": "a", "verdict": "holds"}, {"name": "b", "verdict": "red", "why": "too\nfar"},
                    {"name": "c", "verdict": NOT_TRIED}])  # fmt: skip

@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import fx
 
-from dcn_tasks.errors import InputError
 from weights_convert.arrays import Params
 from weights_convert.tensors import to_array
 from weights_convert.translate.attributes import spelled
 from weights_convert.translate.module import NODE, input_names, mxnet_names
-from weights_convert.translate.registry import BY_FUNCTION
+from weights_convert.translate.registry import operator_of
 
 WRITTEN_AS = 10901  # MXNet 1.9.1
 
@@ -65,13 +64,8 @@ class SymbolWriter:
             self.keep(name, node)
         elif node.target is python_operator.getitem:
             self.entries[node] = (self.entries[node.args[0]][0], node.args[1])
-        elif node.target in BY_FUNCTION:
-            self.entries[node] = (self.call(node), 0)
         else:
-            raise InputError(
-                f"to_symbol: {node.name} calls {node.target}, which is no registered operator; register it with "
-                "weights_convert.translate.operator"
-            )
+            self.entries[node] = (self.call(node), 0)
 
     def variable(self, name: str, node: fx.Node) -> int:
         if name not in self.variables:
@@ -89,7 +83,7 @@ class SymbolWriter:
         group[name] = to_array(value if isinstance(value, torch.Tensor) else torch.as_tensor(value))
 
     def call(self, node: fx.Node) -> int:
-        found = BY_FUNCTION[node.target]
+        found = operator_of(node.target, f"to_symbol: {node.name}")
         source = node.meta.get(NODE)
         attrs = {key: text for key, text in source.attrs.items() if key.startswith("__")} if source else {}
         attrs |= {key: spelled(value) for key, value in node.kwargs.items() if key in found.attributes}

@@ -93,6 +93,17 @@ REGISTRY: dict[str, Operator] = {}
 BY_FUNCTION: dict[Function, Operator] = {}
 
 
+def operator_of(function: object, who: str) -> Operator:
+    """The operator that a call in a module is. who: asks, for the message. Raises: InputError for one that is none."""
+    found = BY_FUNCTION.get(function)  # type: ignore[call-overload]
+    if found is None:
+        raise InputError(
+            f"{who}: expected calls of registered operators, got {function}; register it with "
+            "weights_convert.translate.operator"
+        )
+    return found
+
+
 def operator(
     name: str,
     *aliases: str,

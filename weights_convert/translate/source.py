@@ -14,7 +14,7 @@ from torch import fx
 from weights_convert.translate.attributes import Single
 from weights_convert.translate.blocks import Block, blocks, name_of
 from weights_convert.translate.module import mxnet_names
-from weights_convert.translate.registry import BY_FUNCTION
+from weights_convert.translate.registry import operator_of
 
 OWN = "weights_convert.translate.operators"
 IMPLIED = ("num_filter", "num_hidden")  # the weight's shape says it
@@ -81,7 +81,7 @@ LOAD = '''
 def to_source(module: fx.GraphModule, title: str = "A converted network.") -> str:
     """The text of model.py: operators, one class for each kind of block, and `Model` with `load(path)`.
 
-    Args: module: made by `convert`. Calls that are no registered operators are an error.
+    Args: module: made by `convert`. Raises: InputError naming the first call that is no registered operator.
     """
     return SourceWriter(module).text(title)
 
@@ -101,6 +101,7 @@ class SourceWriter:
         self.classes: dict[str, str] = {}  # body -> name
         self.texts: list[str] = []
         self.names: dict[str, str] = {}  # path in the source -> MXNet's name, where the rule does not give it
+        self.parameters = {name for name, _ in module.named_parameters()}
         self.mxnet = {path: name for name, path in mxnet_names(module).items()}
         calls = [each for each in module.graph.nodes if each.op == "call_function"]
         self.tree = blocks([each for each in calls if each.target is not python_operator.getitem])
@@ -207,14 +208,13 @@ class SourceWriter:
         place = ".".join([*scopes, own])
         if place.replace(".", "_") != mxnet:
             self.names[place] = mxnet
-        state = dict(self.module.named_parameters())
-        line = f'self.{"parameter" if str(node.target) in state else "buffer"}("{own}")'
+        line = f'self.{"parameter" if str(node.target) in self.parameters else "buffer"}("{own}")'
         if line not in made:
             made.append(line)
         return f"self.{own}"
 
     def call(self, node: fx.Node, value: Callable[[fx.Node], str]) -> str:
-        found = BY_FUNCTION[node.target]
+        found = operator_of(node.target, f"to_source: {node.name}")
         self.functions[found.function.__name__] = found.function
         arguments = [value(each) for each in node.args]
         for key, given in node.kwargs.items():
