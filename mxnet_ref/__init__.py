@@ -2,6 +2,8 @@
 
 import os
 
+import mxnet_ref.role  # noqa: F401  before anything imports MXNet
+
 os.environ.setdefault("MXNET_SUBGRAPH_BACKEND", "NONE")  # oneDNN fusion breaks binding of internal outputs
 os.environ.setdefault("MXNET_STORAGE_FALLBACK_LOG_VERBOSE", "0")
 

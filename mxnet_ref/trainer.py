@@ -16,10 +16,11 @@ from dcn_tasks.training_loop import Image, TrainingDiverged, Update
 from mxnet_ref.build import build_symbol
 from mxnet_ref.diagnose import first_nonfinite
 from mxnet_ref.executor import Arrays
-from mxnet_ref.gradient_sums import GradientSums, copied, put_back, put_mean
+from mxnet_ref.gradient_sums import GradientSums, copied, put_back
 from mxnet_ref.init import fixed_parameters
 from mxnet_ref.notices import without_binding_notices
 from mxnet_ref.operators import raise_failure, set_draws, with_cpu_backward
+from mxnet_ref.processes import ALONE, Processes
 
 Batch = Mapping[str, np.ndarray]
 MAX_BOUND = 64  # graphs kept bound: sizes of images times numbers of objects
@@ -46,7 +47,8 @@ class Trainer:
     Args:
         first: a batch, for the first binding. arg, aux: parameters to start from, normalised box weights.
         momentum: to go on with, by parameter; None: zeros. updates: done before.
-        images_per_update: whose gradients one update adds up, for TRAIN.GRADIENT_RULE.
+        images_per_update: whose gradients one update adds up over all processes, for TRAIN.GRADIENT_RULE.
+        processes: that share every update.
     """
 
     def __init__(
@@ -60,7 +62,9 @@ class Trainer:
         *,
         updates: int = 0,
         images_per_update: int = 1,
+        processes: Processes = ALONE,
     ):
+        self.sums = GradientSums(cfg.default.kvstore, processes)
         self.symbol = symbol = with_cpu_backward(build_symbol(cfg, True))
         self.schedule, self.updates = schedule, updates
         self.task = task = task_of(cfg)
@@ -87,7 +91,6 @@ class Trainer:
         for name, value in (momentum or {}).items():
             self.updater.states[self.index[name]] = mx.nd.array(value)
             self.updater.states_synced[self.index[name]] = True
-        self.sums = GradientSums(cfg.default.kvstore)
 
     def update(self, images: Iterable[Image]) -> Update:
         """Forward and backward for every image, one step of the optimiser on the sum of their gradients.
@@ -97,7 +100,8 @@ class Trainer:
         Raises: TrainingDiverged; the parameters are then those before this update, unless it is they that overflow.
         """
         images = list(images)
-        outputs = [self.learn_from(images[0])] if len(images) == 1 else self.learn_from_all(images)
+        alone = len(images) == self.sums.processes.size == 1
+        outputs = [self.learn_from(images[0])] if alone else self.learn_from_all(images)
         self.module.update()
         self.updates += 1
         self.refuse_overflow()
@@ -115,7 +119,7 @@ class Trainer:
             gradients.append(copied(self.gradients))
             states.append(copied(self.states))
         self.sums.put(gradients, self.gradients)
-        put_mean(self.states, states)
+        self.sums.put_mean(states, self.states)
         return outputs
 
     def refuse_overflow(self) -> None:

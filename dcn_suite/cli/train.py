@@ -13,6 +13,7 @@ EXAMPLES = """examples:
   dcn train demo/narrow_rfcn_dcn --framework mxnet --output run --steps 200         generated scenes, nothing to download
   dcn train my.yaml --framework torch --weights converted --data photos --output run       docs/fine_tuning.md
   torchrun --nproc-per-node 4 -m dcn_suite.cli.main train CONFIG --framework torch --data VOCdevkit --output run
+  python -m mxnet_ref.launch --workers 4 -m dcn_suite.cli.main train CONFIG --framework mxnet --data VOCdevkit --output run
 
 writes into DIR: PREFIX-NNNN.params or .safetensors for every epoch, last.* to resume from, config.yaml, run.json, training.log,
 metrics.jsonl, tensorboard/ (tensorboard --logdir DIR), and for PyTorch model.safetensors for dcn predict and dcn eval"""
@@ -77,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
     except TrainingDiverged as error:
         note(f"dcn train: {error}")
         return 1
+    if done.pop("rank"):
+        return 0  # the first process says it
     if args.json:
         print_json(done)
     else:

@@ -1,5 +1,7 @@
 """A training in MXNet, as dcn_suite.training runs it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mxnet_ref
@@ -10,6 +12,7 @@ from dcn_tasks.errors import InputError
 from dcn_tasks.recipe import schedule_of
 from dcn_tasks.training_loop import Update
 from mxnet_ref.checkpoint import load_state, save_momentum, save_state
+from mxnet_ref.processes import join
 from mxnet_ref.trainer import Trainer
 from weights_convert import Params
 
@@ -50,7 +53,7 @@ class Run:
         """Module binds its arrays for the shapes of the first image."""
         self.learner = Trainer(
             self.cfg, first.images[0].batch, self.arg, self.aux, self.schedule, self.momentum,
-            updates=self.updates, images_per_update=self.images_per_update,
+            updates=self.updates, images_per_update=self.images_per_update, processes=join(),
         )  # fmt: skip
 
     @staticmethod
@@ -74,10 +77,16 @@ def updates_of(state: Path) -> int:
     return load_state(state)[3]
 
 
-def join_processes(settings: Settings) -> tuple[int, int]:
-    """One process alone; images of an update are summed by MXNet's kvstore inside of it."""
-    return 0, 1
+@contextmanager
+def joined(settings: Settings) -> Iterator[tuple[int, int]]:
+    """(rank, number of processes), (0, 1) without MXNet's launcher. A scheduler or server ends in here."""
+    processes = join()
+    try:
+        yield processes.rank, processes.size
+    except BaseException:
+        processes.leave_the_others()
+        raise
 
 
 def wait_for_others() -> None:
-    """There are none."""
+    join().wait()

@@ -1,6 +1,8 @@
 """A training in PyTorch, as dcn_suite.training runs it."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -112,16 +114,18 @@ def device_of(settings: Settings) -> torch.device:
     return torch.device(wanted)
 
 
-def join_processes(settings: Settings) -> tuple[int, int]:
+@contextmanager
+def joined(settings: Settings) -> Iterator[tuple[int, int]]:
     """(rank, number of processes) when torchrun started this one, else (0, 1)."""
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        return 0, 1
+        yield 0, 1
+        return
     if not dist.is_initialized():
         on_gpu = settings.device != "cpu" and torch.cuda.is_available()
         if on_gpu:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         dist.init_process_group("nccl" if on_gpu else "gloo")
-    return dist.get_rank(), dist.get_world_size()
+    yield dist.get_rank(), dist.get_world_size()
 
 
 def wait_for_others() -> None:

@@ -11,7 +11,7 @@ from types import ModuleType
 
 from dcn_suite.training.settings import Settings
 from dcn_suite.training.start import starting_weights
-from dcn_tasks.config import load_config
+from dcn_tasks.config import Config, load_config
 from dcn_tasks.data import Loader, open_dataset
 from dcn_tasks.errors import InputError
 from dcn_tasks.recipe import images_per_update
@@ -27,12 +27,17 @@ def run_training(settings: Settings) -> dict[str, object]:
     """Trains, and leaves in settings.output: run.json, config.yaml, training.log, metrics.jsonl, tensorboard/, a checkpoint
     per epoch, the state to resume from, and for PyTorch model.safetensors.
 
-    Returns: facts: updates, epochs, last metrics, checkpoint. Of a process that is not the first, the updates alone.
+    Returns: facts: rank of this process, updates, epochs, last metrics; checkpoint, which the first process writes.
     Raises: InputError; TrainingDiverged, after which the last state is still there.
     """
     cfg = load_config(settings.config)
     framework = module_of(settings.framework)
-    rank, processes = framework.join_processes(settings)
+    with framework.joined(settings) as (rank, processes):
+        return {"rank": rank, **run_part(cfg, settings, framework, rank, processes)}
+
+
+def run_part(cfg: Config, settings: Settings, framework: ModuleType, rank: int, processes: int) -> dict[str, object]:
+    """The training, as process `rank` of `processes` that share its updates. Returns, raises: as run_training."""
     images = settings.images_per_update or max(images_per_update(cfg), processes)
     loader = Loader(
         open_dataset(cfg, "train", settings.data), cfg, seed=settings.seed, images_per_update=images,

@@ -43,10 +43,11 @@ def evaluate(folder: Path, capsys, task: str, *words: str) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
-def test_several_processes_give_the_number_of_one(folder, capsys):
-    one = evaluate(folder, capsys, "detection")
+@pytest.mark.parametrize("framework", ["torch", pytest.param("mxnet", marks=pytest.mark.mxnet)])
+def test_several_processes_give_the_number_of_one(framework, folder, capsys):
+    one = evaluate(folder, capsys, "detection", "--framework", framework)
     assert one["images"] == 5 and 0 < one["scores"]["mAP@0.5 (area)"] < 100
-    assert evaluate(folder, capsys, "detection", "--processes", "2") == one
+    assert evaluate(folder, capsys, "detection", "--framework", framework, "--processes", "2") == one
 
 
 def test_several_processes_give_the_number_of_one_for_label_maps(folder, capsys):

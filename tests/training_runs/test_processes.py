@@ -1,5 +1,6 @@
 """Processes that share an update end where one process with all of its images ends; and both rules for their gradients."""
 
+import json
 import subprocess
 import sys
 
@@ -14,16 +15,23 @@ from weights_convert import load_params, load_weights
 from weights_convert.tensors import to_array
 
 STEPS = ("--steps", "20")
+FRAMEWORKS = ("torch", pytest.param("mxnet", marks=pytest.mark.mxnet))
+LAUNCHERS = {
+    "torch": ("torch.distributed.run", "--standalone", "--nproc-per-node=2"),
+    "mxnet": ("mxnet_ref.launch", "--workers", "2"),
+}
 
 
-def finish_shared(config, output, processes: int) -> None:
-    """As `finish`, in PyTorch, with torchrun."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    run = subprocess.run(
-        [*launcher, *command(config, "torch", output, *STEPS, "--device", "cpu")[1:]],
-        env=environment(), capture_output=True, text=True,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr[-2000:]
+def run_shared(config, framework: str, output, *options: str) -> subprocess.CompletedProcess[str]:
+    """`dcn train` in two processes, started by the framework's launcher."""
+    own = command(config, framework, output, *options)[1:]
+    return subprocess.run(
+        [sys.executable, "-m", *LAUNCHERS[framework], *own],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def arrays(output, framework: str = "torch") -> dict[str, np.ndarray]:
@@ -40,12 +48,15 @@ def distance(one, other) -> float:
     return max(np.linalg.norm(one[name] - other[name]) / norm for name, norm in norms.items() if norm)
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize(("network", "rule"), [("demo/narrow_rfcn_dcn", "sum"), ("demo/narrow_fpn_dcn", "mean")])
-def test_two_processes_are_one_with_the_doubled_batch(network, rule, tmp_path):
+def test_two_processes_are_one_with_the_doubled_batch(network, rule, framework, tmp_path):
     config = write_config(tmp_path, network=network)
-    finish(config, "torch", tmp_path / "one", *STEPS, "--images-per-update", "2")
-    finish_shared(config, tmp_path / "two", 2)
-    one, two = arrays(tmp_path / "one"), arrays(tmp_path / "two")
+    finish(config, framework, tmp_path / "one", *STEPS, "--images-per-update", "2")
+    shared = run_shared(config, framework, tmp_path / "two", *STEPS)
+    assert shared.returncode == 0, shared.stderr[-2000:]
+    assert json.loads(shared.stdout)["images_per_update"] == 2, "the first process speaks, the other is silent"
+    one, two = arrays(tmp_path / "one", framework), arrays(tmp_path / "two", framework)
     assert distance(two, one) < PROCESSES_SHARE_AN_UPDATE
     assert gradient_scale(load_config(network), 2) == {"sum": 1, "mean": 0.5}[rule]
 
