@@ -8,6 +8,7 @@ import numpy as np
 from dcn_suite.parity.judge import Judgement, judge
 from dcn_suite.parity.kinks import kink_masks
 from dcn_suite.parity.matching import match_boxes
+from dcn_suite.parity.overlap import ahead
 from dcn_suite.parity.port import Port
 from dcn_suite.parity.pyramid_pool import pyramid_masks
 from dcn_suite.parity.reference import DTYPES, Reference, head_gradients, probes
@@ -31,11 +32,18 @@ def isolated_rows(
         reference: MXNet's side. ports: PyTorch's, by dtype. kind: graph, "train" or "test".
         grad: compare gradients too.
     """
-    for segment in segments:
+
+    def witnessed(segment: Segment) -> list[tuple[str, dict, dict]]:
+        """Each probe with its inputs and MXNet's runs."""
         recorded = {key: reference.entry(kind, "float32", key) for key in segment.inputs}
+        return [
+            (probe, inputs, reference.isolated(kind, segment, inputs, grad=grad, probe=probe))
+            for probe, inputs in probes(segment, recorded).items()
+        ]
+
+    for segment, cases in zip(segments, ahead(witnessed, segments), strict=True):
         rows: list[Row] = []
-        for probe, inputs in probes(segment, recorded).items():
-            theirs = reference.isolated(kind, segment, inputs, grad=grad, probe=probe)
+        for probe, inputs, theirs in cases:
             heads = head_gradients(segment.name, theirs["float32"].outputs) if grad else None
             try:
                 ours = {dtype: port.run(segment, inputs, heads) for dtype, port in ports.items()}

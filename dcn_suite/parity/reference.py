@@ -45,9 +45,9 @@ def head_gradients(name: str, outputs: Sequence[np.ndarray]) -> tuple[np.ndarray
     return normals(name, tuple(output.shape for output in outputs))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def normals(name: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[np.ndarray, ...]:
-    """The last ones are kept: three witnesses of a node ask for the same."""
+    """The last ones are kept: three witnesses of a node ask for the same, and MXNet is a node ahead."""
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
     generator = np.random.Generator(np.random.Philox(seed))
     return tuple(generator.standard_normal(shape, dtype=np.float32) for shape in shapes)

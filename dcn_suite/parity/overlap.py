@@ -1,0 +1,70 @@
+"""Work on a second core: what comes next is computed while the last result is judged, results are judged while a network runs.
+
+Both frameworks leave a core idle for long: MXNet's float64 convolutions run on one thread, and so does NumPy.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import BoundedSemaphore
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+WAITING = 8  # arrays of a running network that wait to be judged, and are kept in memory for that
+
+
+def ahead(function: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[Found]:
+    """function(item) of every item, in order; the next one is computed while the caller works on the last.
+
+    All calls are made by one thread, another than the caller's. Raises: what a call raised, in its turn.
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming: Future | None = None
+        for item in items:
+            submitted = thread.submit(function, item)
+            if coming is not None:
+                yield coming.result()
+            coming = submitted
+        if coming is not None:
+            yield coming.result()
+
+
+class Later:
+    """A block's calls that another thread makes, in order; the block ends when all are made.
+
+    At most WAITING calls are pending; the next one waits. Raises: at the end, what the first failing call raised, unless the
+    block itself raised; calls after a failing one are not made.
+    """
+
+    def __init__(self) -> None:
+        self.thread = ThreadPoolExecutor(max_workers=1)
+        self.places = BoundedSemaphore(WAITING)
+        self.failure: BaseException | None = None
+
+    def __call__(self, function: Callable) -> Callable[..., None]:
+        """The function, to be called now and carried out later."""
+
+        def submit(*args: object) -> None:
+            self.places.acquire()
+            self.thread.submit(self.carry_out, function, *args)
+
+        return submit
+
+    def carry_out(self, function: Callable, *args: object) -> None:
+        try:
+            if self.failure is None:
+                function(*args)
+        except BaseException as error:  # it is raised in the thread that waits
+            self.failure = error
+        finally:
+            self.places.release()
+
+    def __enter__(self) -> "Later":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> None:
+        if error is not None and self.failure is None:
+            self.failure = error  # what is pending need not be done
+        self.thread.shutdown()
+        if self.failure is not None and error is None:
+            raise self.failure
