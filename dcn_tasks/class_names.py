@@ -64,8 +64,8 @@ def label_colours(cfg: Config) -> np.ndarray:
         colours[: len(CITYSCAPES)] = list(CITYSCAPES.values())
         return colours
     labels = np.arange(256)
-    colours = np.zeros((256, 3), np.int64)
+    spread = np.zeros((256, 3), np.int64)
     for place in range(8):
         for channel in range(3):
-            colours[:, channel] |= (labels >> (3 * place + channel) & 1) << (7 - place)
-    return colours.astype(np.uint8)
+            spread[:, channel] |= (labels >> (3 * place + channel) & 1) << (7 - place)
+    return spread.astype(np.uint8)

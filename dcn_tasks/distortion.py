@@ -29,7 +29,7 @@ class Distortion:
         centre = ((width - 1) / 2, (height - 1) / 2)
         distorted = np.empty_like(images)
         for place, image in enumerate(images):
-            matrix = cv2.getRotationMatrix2D(centre, angles[place], 1.0)
+            matrix = np.asarray(cv2.getRotationMatrix2D(centre, angles[place], 1.0), np.float64)
             matrix[:, 2] += shifts[place]
             warped = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
             distorted[place] = warped.reshape(image.shape)

@@ -135,6 +135,8 @@ def check_content(content: object, path: Path) -> None:
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         raise InputError(f"{path}: expected COCO's JSON with a list `images`, got {type(content).__name__}")
     for group, keys in kinds.items():
+        if not isinstance(content.get(group, []), list):
+            raise InputError(f"{path}: expected a list `{group}`, got {content[group]!r}")
         for entry in content.get(group, []):
             for key, kind in keys.items():
                 if not isinstance(entry, dict) or not isinstance(entry.get(key), kind):
@@ -144,6 +146,10 @@ def check_content(content: object, path: Path) -> None:
         if len(each["bbox"]) != 4 or not all(isinstance(value, int | float) for value in each["bbox"]):
             raise InputError(
                 f"{path}: annotation {each['id']}: expected bbox as x, y, width, height, got {each['bbox']!r}"
+            )
+        if not isinstance(each.get("area", 0), int | float):
+            raise InputError(
+                f"{path}: annotation {each['id']}: expected area as a number, or none, got {each['area']!r}"
             )
     outside = next((each["file_name"] for each in content["images"] if leaves(each["file_name"])), None)
     if outside is not None:

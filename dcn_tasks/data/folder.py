@@ -1,6 +1,5 @@
 """A folder of one's own: VOC's XML, COCO's JSON, or images with label maps beside them."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from dcn_tasks.config import Config
 from dcn_tasks.data import published
 from dcn_tasks.data.coco import CocoDataset, extend, read_api
 from dcn_tasks.data.dataset import ListedDataset
-from dcn_tasks.data.reading import IMAGE_SUFFIXES, collected, first_few, listed_ids
+from dcn_tasks.data.reading import IMAGE_SUFFIXES, collected, first_few, listed_ids, tabled_ids
 from dcn_tasks.data.sample import Sample
 from dcn_tasks.data.voc_xml import read_annotation, sample_of
 from dcn_tasks.errors import InputError
@@ -52,6 +51,10 @@ def class_list(cfg: Config, found: Sequence[str], folder: Path) -> list[str]:
         own = list(cfg.dataset.CLASS_NAMES)
         return own if len(own) == count else ["background", *own] if len(own) == count - 1 else numbered(count)
     names = list(cfg.dataset.CLASS_NAMES) or list(found)
+    if not names:
+        raise InputError(
+            f"{folder}: {cfg.dataset.image_set}: expected objects in its annotations, or dataset.CLASS_NAMES, found no class"
+        )
     if len(names) + 1 != count:
         raise InputError(
             f"{folder}: dataset.NUM_CLASSES: expected {len(names) + 1}, the background and {len(names)} classes, got {count}: "
@@ -125,11 +128,7 @@ def stems_of(folder: Path, annotations: Path, name: str) -> list[str]:
         if path.suffix == ".txt" and path.is_file():
             return [stem_of(each) for each in listed_ids(path)]
         if path.suffix == ".csv" and path.is_file():
-            with open(path, newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-            if not rows or "filename" not in rows[0]:
-                raise InputError(f"{path}: expected a column `filename`, got {list(rows[0]) if rows else 'no rows'}")
-            return list(dict.fromkeys(stem_of(row["filename"]) for row in rows))
+            return [stem_of(each) for each in tabled_ids(path)]
     raise InputError(
         f"{folder}: image set {name!r}: expected ImageSets/Main/{name}.txt, {name}.txt, {name}.csv or `all`"
     )

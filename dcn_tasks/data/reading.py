@@ -1,5 +1,6 @@
 """What all readers share: going through a list with a bar, leaving out what is broken, and saying what was left out."""
 
+import csv
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from dcn_tasks.errors import InputError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+TEXT = "utf-8-sig"  # spreadsheets begin a file with a byte order mark
 NAMED = 3  # examples that a note names
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".JPG", ".JPEG", ".PNG")
 
@@ -61,10 +63,22 @@ def existing(path: Path, what: str) -> Path:
 def listed_ids(path: Path) -> list[str]:
     """First word of every line of an image set file; blank lines are left out."""
     try:
-        lines = existing(path, "a list of images").read_text(encoding="utf-8").splitlines()
+        lines = existing(path, "a list of images").read_text(encoding=TEXT).splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected a list of images, one name a line, got something else: {error}") from error
     return [line.split()[0] for line in lines if line.strip()]
+
+
+def tabled_ids(path: Path) -> list[str]:
+    """Column `filename` of a table (.csv), each name once. Raises: InputError for a table without it, or none at all."""
+    try:
+        with open(path, newline="", encoding=TEXT) as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: expected a table in UTF-8, separated by commas: {error}") from error
+    if not rows or "filename" not in rows[0]:
+        raise InputError(f"{path}: expected a column `filename`, got {list(rows[0]) if rows else 'no rows'}")
+    return list(dict.fromkeys(row["filename"] for row in rows if row["filename"]))
 
 
 def uint16_boxes(boxes: np.ndarray, source: object) -> np.ndarray:

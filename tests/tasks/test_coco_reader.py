@@ -75,6 +75,11 @@ BROKEN = {
         "below the folder of images",
     ),
     "three corners": ({"annotations": [cat([1, 2, 3], id=1)]}, "annotation 1: expected bbox as x, y, width, height"),
+    "no list of objects": ({"annotations": None}, "expected a list `annotations`, got None"),
+    "an area of no size": (
+        {"annotations": [cat([1, 2, 3, 4], id=1, area=None)]},
+        "annotation 1: expected area as a number, or none, got None",
+    ),
     "an object of no image": (
         {"annotations": [cat([1, 2, 3, 4], id=1, image_id=9)]},
         "expected the id of an image, got 9",

@@ -62,9 +62,33 @@ def test_sets_are_lists_tables_or_everything(tmp_path):
         assert [dataset[index].id for index in range(len(dataset))] == ids
     with pytest.raises(InputError, match=r"image set 'none': expected ImageSets/Main/none\.txt"):
         open_dataset(detection(4, *names, image_set="none"), "train", home)
-    (home / "table.csv").write_text("name\n")
-    with pytest.raises(InputError, match="column `filename`"):
-        open_dataset(detection(4, *names, image_set="table"), "train", home)
+
+
+@pytest.mark.parametrize("text", ["\ufefffilename,width\none.jpg,60\n", "width,filename\n60,one.jpg\n60\n"])
+def test_tables_of_spreadsheets_are_read(tmp_path, text):
+    home = xml_folder(tmp_path)
+    (home / "table.csv").write_text(text, encoding="utf-8")
+    (home / "list.txt").write_text("\ufeffone\n", encoding="utf-8")
+    for image_set in ("table", "list"):
+        dataset = open_dataset(detection(2, "worm", image_set=image_set), "train", home)
+        assert [dataset[index].id for index in range(len(dataset))] == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("table.csv", b"name\n", "table.csv: expected a column `filename`"),
+        ("table.csv", "filename\nä.jpg\n".encode("latin-1"), "table.csv: expected a table in UTF-8"),
+        ("table.csv", b"filename\n" + b"a" * 200_000, "table.csv: expected a table in UTF-8, separated by commas: field larger"),
+        ("table.txt", "ä.jpg\n".encode("latin-1"), "table.txt: expected a list of images"),
+        ("table.txt", b"\n", "table: expected objects in its annotations, or dataset.CLASS_NAMES"),
+    ],
+)  # fmt: skip
+def test_a_list_that_is_none_is_a_sentence(tmp_path, name, data, said):
+    home = xml_folder(tmp_path)
+    (home / name).write_bytes(data)
+    with pytest.raises(InputError, match=said):
+        open_dataset(detection(2, image_set="table"), "train", home)
 
 
 @pytest.mark.parametrize("place", ["annotations/instances_train.json", "train.json", "train/_annotations.coco.json"])

@@ -1,6 +1,6 @@
 """Whole networks."""
 
-from torch_port.models.build import build_network
+from torch_port.models.build import Network, Outputs, build_network
 from torch_port.models.class_aware_rpn import ClassAwareRPN, ClassAwareRPNOutputs
 from torch_port.models.deeplab import DeepLab, SegmentationOutputs
 from torch_port.models.detect import Detector
@@ -20,6 +20,8 @@ __all__ = [
     "DeepLab",
     "Detector",
     "FasterRCNN",
+    "Network",
+    "Outputs",
     "ReplayReport",
     "Segmentation",
     "SegmentationOutputs",

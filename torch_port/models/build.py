@@ -12,8 +12,8 @@ from dcn_tasks.network import ALIGNED, NetworkSpec
 from torch_port.layers import ProposalLimits
 from torch_port.layers.proposal import Variant
 from torch_port.models.backbone import AlignedInceptionResNet, ResNet
-from torch_port.models.class_aware_rpn import AnchorLosses, ClassAwareRPN
-from torch_port.models.deeplab import DeepLab
+from torch_port.models.class_aware_rpn import AnchorLosses, ClassAwareRPN, ClassAwareRPNOutputs
+from torch_port.models.deeplab import DeepLab, SegmentationOutputs
 from torch_port.models.fpn import FPN
 from torch_port.models.heads import (
     ClassAwareRPNHead,
@@ -29,10 +29,11 @@ from torch_port.models.neck import FPNNeck
 from torch_port.models.rcnn import FasterRCNN
 from torch_port.models.rfcn import RFCN
 from torch_port.models.sampling import HardRoISelector, ProposalTarget
-from torch_port.models.two_stage import Losses, TwoStage
+from torch_port.models.two_stage import Losses, TrainingOutputs, TwoStage
 
 STAGES = (2, 3, 4, 5)
 Network: TypeAlias = TwoStage | ClassAwareRPN | DeepLab
+Outputs: TypeAlias = TrainingOutputs | ClassAwareRPNOutputs | SegmentationOutputs  # of their forward_train
 
 
 def build_network(cfg: Config) -> Network:

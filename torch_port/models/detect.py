@@ -43,7 +43,7 @@ class Detector:
         self.cfg = cfg
         self.keeps_maps = passes(cfg) > 1
         self.seen: tuple[Any, np.ndarray] | None = None  # the maps and im_info of the last image
-        if self.keeps_maps and not hasattr(network, "score"):
+        if self.keeps_maps and not isinstance(network, TwoStage):
             raise InputError(
                 f"Detector: TEST.BOX_AVERAGE scores boxes again, and a {type(network).__name__} has no second stage: set "
                 "TEST.BOX_AVERAGE_PASSES to 1 for averaging alone"
@@ -62,7 +62,7 @@ class Detector:
         weight = next(self.network.parameters())
         pixels, info = torch.as_tensor(data).to(weight), torch.as_tensor(im_info).to(weight.device)
         with torch.inference_mode():
-            if not self.keeps_maps:
+            if not self.keeps_maps or not isinstance(self.network, TwoStage):
                 return self.arrays(self.network(pixels, info), im_info)
             maps = self.network.features(pixels)
             self.seen = maps, im_info
@@ -71,7 +71,9 @@ class Detector:
 
     def score(self, rois: np.ndarray) -> RawOutputs:
         """RoIs [R, 5] in the image that `propose` saw last -> outputs of the second stage for them."""
-        assert self.seen is not None, "score() follows propose() of a configuration with TEST.BOX_AVERAGE"
+        assert self.seen is not None and isinstance(self.network, TwoStage), (
+            "score() follows propose() of a configuration with TEST.BOX_AVERAGE"
+        )
         maps, im_info = self.seen
         weight = next(self.network.parameters())
         wide = torch.promote_types(weight.dtype, torch.float32)  # boxes in half precision would be off by pixels

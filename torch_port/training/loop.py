@@ -12,7 +12,7 @@ from dcn_tasks.schedule import WarmupMultiFactor
 from dcn_tasks.streams import Draws
 from dcn_tasks.training_log import training_bar
 from dcn_tasks.training_loop import Image, TrainingDiverged, Update, run_updates
-from torch_port.models import ClassAwareRPN, DeepLab, TrainingOutputs, TwoStage
+from torch_port.models import Network, Outputs
 from torch_port.training.checkpoint import Checkpoint, restore, save_checkpoint
 from torch_port.training.diagnose import first_nonfinite
 from torch_port.training.parallel import Parallel
@@ -29,7 +29,7 @@ class Step:
     number: int
     lr: float
     batch: Batch
-    outputs: TrainingOutputs
+    outputs: Outputs
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Training:
         parallel: how processes share an update; the default is one process alone.
     """
 
-    network: TwoStage | ClassAwareRPN | DeepLab
+    network: Network
     optimizer: SGD
     schedule: WarmupMultiFactor
     seed: int = 0
@@ -86,7 +86,7 @@ class Training:
         update = self.update([Image(batch, draws or Draws(self.seed, self.updates + 1))])
         return Step(update.number, update.lr, batch, update.outputs[0])
 
-    def learn_from(self, image: Image, number: int, lr: float) -> TrainingOutputs:
+    def learn_from(self, image: Image, number: int, lr: float) -> Outputs:
         """Adds the gradients of one image. Raises: TrainingDiverged."""
         try:
             outputs = self.forward(image)
@@ -102,15 +102,15 @@ class Training:
         outputs.loss.backward()
         return outputs
 
-    def forward(self, image: Image) -> TrainingOutputs:
-        batch = image.batch
+    def forward(self, image: Image) -> Outputs:
+        batch: Mapping[str, np.ndarray | torch.Tensor] = image.batch
         if self.channels_last:
             data = torch.as_tensor(batch["data"]).contiguous(memory_format=torch.channels_last)
             batch = {**batch, "data": data}
         with self.precision():
             return self.parallel.forward_train(self.network, batch, image.draws)
 
-    def alone(self, image: Image) -> TrainingOutputs:
+    def alone(self, image: Image) -> Outputs:
         """A forward pass that no other process waits for."""
         with self.precision():
             return self.network.forward_train(image.batch, image.draws)

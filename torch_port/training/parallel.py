@@ -10,16 +10,17 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dcn_tasks.streams import Draws
+from torch_port.models import Network, Outputs
 
 
 class TrainingForward(nn.Module):
     """A network whose forward is its forward_train: DistributedDataParallel calls forward."""
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: Network):
         super().__init__()
         self.network = network
 
-    def forward(self, batch: Mapping, draws: Draws) -> object:
+    def forward(self, batch: Mapping, draws: Draws) -> Outputs:
         return self.network.forward_train(batch, draws)
 
 
@@ -33,7 +34,7 @@ class Parallel:
     size: int = 1
     wrapped: DistributedDataParallel | None = field(default=None, repr=False)
 
-    def forward_train(self, network: nn.Module, batch: Mapping, draws: Draws):
+    def forward_train(self, network: Network, batch: Mapping, draws: Draws) -> Outputs:
         return network.forward_train(batch, draws) if self.wrapped is None else self.wrapped(batch, draws)
 
     def gradients_stay_here(self, wanted: bool) -> AbstractContextManager:
@@ -56,7 +57,7 @@ def summed(state: object, bucket: dist.GradBucket) -> torch.futures.Future[Tenso
     return dist.all_reduce(bucket.buffer(), async_op=True).get_future().then(lambda future: future.value()[0])
 
 
-def parallel_for(network: nn.Module) -> Parallel:
+def parallel_for(network: Network) -> Parallel:
     """The part of this process in torch.distributed's group, whose backend is set up already; alone without a group.
 
     The network has to hold the same weights in every process and has to know which of them train.

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -20,7 +21,8 @@ class Stages(NamedTuple):
     stage5: Tensor
 
 
-class UnitPlan(NamedTuple):
+@dataclass(frozen=True)
+class UnitPlan:
     """One unit's place and size. stage: 2 to 5; index: 0-based in its stage. width: its output has 4 times as many channels.
 
     stride, dilation: pixels of its input. projects: whether its shortcut has a convolution.
