@@ -1,6 +1,5 @@
-"""What a converted module is: trains, exports, compiles, becomes source, goes back; and what it refuses."""
+"""What a converted module is: trains, exports, compiles, goes back; and what it refuses."""
 
-import importlib.util
 import json
 
 import numpy as np
@@ -12,8 +11,8 @@ from tests.convert_any.cases import CASES
 from tests.convert_any.small_graph import small_graph, small_params, small_text
 from tests.convert_any.test_operators import UNTRIED
 from tests.convert_any.write_page import PAGE
-from weights_convert import Params, convert, parse_symbol, save_params, save_weights
-from weights_convert.translate import REGISTRY, mxnet_names, operator
+from weights_convert import Params, convert, parse_symbol, save_params
+from weights_convert.translate import REGISTRY, operator
 from weights_convert.translate.back import to_symbol
 from weights_convert.translate.operators_page import render
 from weights_convert.translate.source import to_source
@@ -103,24 +102,6 @@ def test_module_exports_and_compiles(module, data):
             torch.testing.assert_close(one, other)
 
 
-def test_source_alone_gives_the_same_numbers(module, data, tmp_path):
-    text = to_source(module, 'a "title"')
-    assert "weights_convert" not in text and "\nimport torch\n" in text
-    (tmp_path / "model.py").write_text(text)
-    state = module.state_dict()
-    save_weights(tmp_path / "model.safetensors", {name: state[path] for name, path in mxnet_names(module).items()}, {})
-    spec = importlib.util.spec_from_file_location("emitted_model", tmp_path / "model.py")
-    emitted = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(emitted)
-    found = emitted.Model().load(tmp_path / "model.safetensors")(data)
-    assert all(torch.equal(one, other) for one, other in zip(found, module(data=data), strict=True))
-
-
-def test_like_blocks_share_a_class(module):
-    text = to_source(module)
-    assert "self.unit1 = Unit()" in text and "self.unit2 = Unit()" in text
-
-
 @pytest.mark.parametrize("writer", [to_symbol, to_source])
 def test_calls_that_are_no_operators_are_named(module, writer):
     head = next(each for each in module.graph.nodes if each.op == "call_function")
@@ -193,15 +174,6 @@ def test_operator_registered_from_outside_is_used():
 def test_attribute_that_cannot_be_right_is_named(attrs, words):
     with pytest.raises(InputError, match=f"'it'.*{words}"):
         convert(one_node("Activation", **attrs), Params())
-
-
-def test_name_cannot_reach_the_generated_source():
-    nodes = [{"op": "null", "name": "data", "inputs": []}, {"op": "null", "name": 'x"); raise SystemExit  #', "inputs": []},
-             {"op": "elemwise_add", "name": 'y"\n', "inputs": [[0, 0, 0], [1, 0, 0]]}]  # fmt: skip
-    graph = parse_symbol(json.dumps({"nodes": nodes, "arg_nodes": [0, 1], "heads": [[2, 0, 0]]}))
-    module = convert(graph, Params({'x"); raise SystemExit  #': np.ones(2, np.float32)}))
-    assert module(data=torch.ones(2)).tolist() == [2, 2]
-    compile(to_source(module), "model.py", "exec")
 
 
 def test_page_of_operators_is_the_registry():

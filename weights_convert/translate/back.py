@@ -14,6 +14,7 @@ from weights_convert.translate.module import NODE, input_names, mxnet_names
 from weights_convert.translate.registry import operator_of
 
 WRITTEN_AS = 10901  # MXNet 1.9.1
+COUNTS_INPUTS = ("Crop",)  # asks how many inputs it has, though there are at most two
 
 
 def to_symbol(module: fx.GraphModule) -> tuple[str, Params]:
@@ -87,7 +88,7 @@ class SymbolWriter:
         source = node.meta.get(NODE)
         attrs = {key: text for key, text in source.attrs.items() if key.startswith("__")} if source else {}
         attrs |= {key: spelled(value) for key, value in node.kwargs.items() if key in found.attributes}
-        if found.variadic:
+        if found.variadic or found.name in COUNTS_INPUTS:
             attrs["num_args"] = str(len(node.args))
         ends = [[*self.entries[each], 0] for each in node.args if isinstance(each, fx.Node)]
         own = source.name if source is not None else node.name

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from torch import fx
+from torch import fx, nn
 
 from weights_convert.translate.attributes import Single
 from weights_convert.translate.blocks import Block, blocks, name_of
@@ -18,6 +18,9 @@ from weights_convert.translate.registry import operator_of
 
 OWN = "weights_convert.translate.operators"
 IMPLIED = ("num_filter", "num_hidden")  # the weight's shape says it
+# Names that generated blocks must leave alone: what every module has, and what the file itself uses.
+ATTRIBUTES_IN_USE = frozenset({*dir(nn.Module()), "load", "parameter", "buffer"})
+NAMES_IN_USE = frozenset({"self", "json", "math", "torch", "nn", "ops", "F", "Any", "Path", "Tensor", "NAMES"})
 HEAD = '''"""{title}
 
 Written by dcn-port from an MXNet graph. Weights: `Model().load("model.safetensors")`, under MXNet's names.
@@ -106,6 +109,8 @@ class SourceWriter:
         calls = [each for each in module.graph.nodes if each.op == "call_function"]
         self.tree = blocks([each for each in calls if each.target is not python_operator.getitem])
         self.home = self.homes()
+        called = {each.target.__name__ for each in calls if hasattr(each.target, "__name__")}
+        self.locals_in_use = NAMES_IN_USE | called
 
     def homes(self) -> dict[str, int]:
         """Parameter -> id of the innermost block that has all its uses (the whole graph's is the outermost)."""
@@ -131,7 +136,7 @@ class SourceWriter:
         return found
 
     def text(self, title: str) -> str:
-        self.write_class(self.tree, "Model", (), top=True)
+        self.write_class(self.tree, "Model", (), (), top=True)
         own, imports = self.operator_sources()
         names = "\n".join(f"    {path!r}: {name!r}," for path, name in self.names.items())
         table = f"NAMES: dict[str, str] = {{\n{names}\n}}\n" if names else "NAMES: dict[str, str] = {}\n"
@@ -143,14 +148,18 @@ class SourceWriter:
     # Blocks
 
     def write_class(
-        self, block: Block, name: str, scopes: tuple[str, ...], top: bool = False
+        self, block: Block, name: str, scopes: tuple[str, ...], path: tuple[str, ...], top: bool = False
     ) -> tuple[str, list, list]:
-        """Writes a block's class, once for all blocks alike. Returns: its name, values that go in, values that come out."""
+        """Writes a block's class, once for all blocks alike. Returns: its name, values that go in, values that come out.
+
+        scopes: what MXNet's names in it begin with. path: the attributes that lead to it; a scope that comes twice has two.
+        """
         inside = set(block.calls())
         comes_in: list[fx.Node] = [each for each in self.module.graph.nodes if each.op == "placeholder"] if top else []
         goes_out = [each for each in block.calls() if top or any(user not in inside for user in self.users(each))]
         local: dict[fx.Node, str] = {}
-        taken = {"self"}
+        taken = set(self.locals_in_use)
+        owned: dict[str | int, str] = {}  # parameter's target or id of a block -> attribute
         made, lines = [], []
         prefix = "_".join(scopes) + "_" if scopes else ""
         for each in comes_in:
@@ -161,7 +170,7 @@ class SourceWriter:
             if node.op == "get_attr" and node.target == "training":
                 return "self.training"
             if node.op == "get_attr" and self.home[str(node.target)] == id(block):
-                return self.own_parameter(node, prefix, scopes, made)
+                return self.own_parameter(node, prefix, path, made, owned)
             if node.op == "call_function" and node.target is python_operator.getitem:
                 return f"{value(node.args[0])}[{node.args[1]}]"
             if node not in local:
@@ -172,8 +181,9 @@ class SourceWriter:
 
         for item in block.items:
             if isinstance(item, Block):
-                cls, needs, gives = self.write_class(item, class_name(item.scope), (*scopes, item.scope))
-                attribute = identifier(item.scope, {line.split(" = ")[0].removeprefix("self.") for line in made})
+                attribute = owned[id(item)] = identifier(item.scope, {*owned.values(), *ATTRIBUTES_IN_USE})
+                inner = (*scopes, item.scope), (*path, attribute)
+                cls, needs, gives = self.write_class(item, class_name(item.scope), *inner)
                 made.append(f"self.{attribute} = {cls}()")
                 arguments = ", ".join(value(each) for each in needs)
                 for each in gives:
@@ -201,17 +211,18 @@ class SourceWriter:
             found += self.users(each) if each.target is python_operator.getitem else [each]
         return found
 
-    def own_parameter(self, node: fx.Node, prefix: str, scopes: tuple[str, ...], made: list[str]) -> str:
-        mxnet = self.mxnet.get(str(node.target), str(node.target))
-        own = identifier(short(mxnet, prefix), set())
-        own = f"{own}_array" if own in ("training", "parameter", "buffer", "load", "forward") else own
-        place = ".".join([*scopes, own])
-        if place.replace(".", "_") != mxnet:
-            self.names[place] = mxnet
-        line = f'self.{"parameter" if str(node.target) in self.parameters else "buffer"}("{own}")'
-        if line not in made:
-            made.append(line)
-        return f"self.{own}"
+    def own_parameter(
+        self, node: fx.Node, prefix: str, path: tuple[str, ...], made: list[str], owned: dict[str | int, str]
+    ) -> str:
+        target = str(node.target)
+        if target not in owned:
+            mxnet = self.mxnet.get(target, target)
+            own = owned[target] = identifier(short(mxnet, prefix), {*owned.values(), *ATTRIBUTES_IN_USE})
+            place = ".".join([*path, own])
+            if place.replace(".", "_") != mxnet:
+                self.names[place] = mxnet
+            made.append(f'self.{"parameter" if target in self.parameters else "buffer"}("{own}")')
+        return f"self.{owned[target]}"
 
     def call(self, node: fx.Node, value: Callable[[fx.Node], str]) -> str:
         found = operator_of(node.target, f"to_source: {node.name}")
@@ -226,7 +237,7 @@ class SourceWriter:
     def named_class(self, body: str, wanted: str, top: bool) -> str:
         if body in self.classes and not top:
             return self.classes[body]
-        name = identifier(wanted, {"Block", "Tensor", *(() if top else ("Model",))})
+        name = identifier(wanted, {*NAMES_IN_USE, "Block", *(() if top else ("Model",))})
         number = 2
         while name in self.classes.values():
             name, number = f"{wanted}Kind{number}", number + 1

@@ -59,6 +59,8 @@ CASES = {
     "_contrib_MultiBoxDetection": {
         "class by class": case(((2, 4, 20), 0, 0.25), ((2, 80), -1, 1), ANCHORS, nms_threshold=0.3, threshold=0.1, only32=True),
         "all together": case(((1, 4, 20), 0, 0.25), ((1, 80), -1, 1), ANCHORS, nms_threshold=0.3, force_suppress=True, only32=True),
+        "the best few": case(((2, 4, 20), 0, 0.25), ((2, 80), -1, 1), ANCHORS, nms_threshold=0.3, threshold=0.1, nms_topk=4, only32=True),
+        "none suppressed": case(((1, 4, 20), 0, 0.25), ((1, 80), -1, 1), ANCHORS, nms_threshold=0, threshold=0.1, only32=True),
     },
     "_contrib_MultiBoxTarget": {
         "all negatives": case(ANCHORS, LABELS, (2, 4, 20), overlap_threshold=0.3, only32=True),

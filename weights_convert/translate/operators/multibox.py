@@ -48,7 +48,11 @@ def multibox_detection(
     variances: tuple[Single, ...] = (0.1, 0.1, 0.2, 0.2),
     nms_topk: int = -1,
 ) -> Tensor:
-    """[N, A, 6] = (class, score, x1, y1, x2, y2), best first; suppressed rows keep their numbers but have class -1."""
+    """[N, A, 6] = (class, score, x1, y1, x2, y2), best first; suppressed rows keep their numbers but have class -1.
+
+    Places beyond nms_topk keep the rows that stood there before sorting, with class -1. Without suppression (nms_threshold
+    outside (0, 1]) nothing is sorted.
+    """
     batch, _, count = cls_prob.shape
     score, label = cls_prob[:, 1:].max(1)
     offsets = loc_pred.reshape(batch, count, 4) * torch.tensor(variances, dtype=loc_pred.dtype, device=loc_pred.device)
@@ -60,13 +64,15 @@ def multibox_detection(
     rows = torch.cat((label.to(score.dtype)[..., None], score[..., None], boxes), -1)
     output = torch.full_like(rows, -1)
     for image in range(batch):
-        found = rows[image][score[image] >= threshold]
-        found = found[torch.argsort(found[:, 1], descending=True, stable=True)]
-        kept = found[:nms_topk] if nms_topk > 0 else found
+        kept = rows[image][score[image] >= threshold]
         if 0 < nms_threshold <= 1:
+            best = kept[torch.argsort(kept[:, 1], descending=True, stable=True)]
+            best = best[:nms_topk] if nms_topk > 0 else best
             least = torch.nextafter(torch.tensor(nms_threshold), torch.tensor(0.0)).item()  # MXNet: >=, ours: >
-            gone = suppressed(kept[:, 2:], None if force_suppress else kept[:, 0], least)
-            kept = torch.cat((torch.where(gone, -1.0, kept[:, 0])[:, None], kept[:, 1:]), 1)
+            gone = suppressed(best[:, 2:], None if force_suppress else best[:, 0], least)
+            best = torch.cat((torch.where(gone, -1.0, best[:, 0])[:, None], best[:, 1:]), 1)
+            rest = kept[len(best) :]  # MXNet leaves these places as they were before sorting
+            kept = torch.cat((best, torch.cat((torch.full_like(rest[:, :1], -1), rest[:, 1:]), 1)))
         output[image, : len(kept)] = kept
     return output
 

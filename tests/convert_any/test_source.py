@@ -1,0 +1,101 @@
+"""The readable source of a converted module: alone it gives the same numbers, whatever the nodes are called."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from tests.convert_any.emitted import emitted_model
+from tests.convert_any.small_graph import Builder, small_graph, small_params
+from weights_convert import Params, convert, parse_symbol
+from weights_convert.translate.source import to_source
+
+
+@pytest.fixture
+def module():
+    return convert(small_graph(), small_params())
+
+
+@pytest.fixture
+def data():
+    return torch.from_numpy(np.random.default_rng(1).standard_normal((3, 4, 6, 5), dtype=np.float32))
+
+
+def same(module, emitted, data) -> bool:
+    found, expected = emitted(data), module(data=data)
+    pairs = zip(found, expected, strict=True) if isinstance(expected, tuple) else ((found, expected),)
+    return all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_source_alone_gives_the_same_numbers(module, data, tmp_path):
+    text = to_source(module, 'a "title"')
+    assert "weights_convert" not in text and "\nimport torch\n" in text
+    assert same(module, emitted_model(module, tmp_path), data)
+
+
+def test_like_blocks_share_a_class(module):
+    text = to_source(module)
+    assert "self.unit1 = Unit()" in text and "self.unit2 = Unit()" in text
+
+
+def convolutions(net: Builder, last: int, names: list[str]) -> tuple[int, dict]:
+    """One 1x1 convolution after the other, of the names given. Returns: the last one, and their weights."""
+    weights = {}
+    for place, name in enumerate(names):
+        weights[f"{name}_weight"] = np.random.default_rng(place).standard_normal((4, 4, 1, 1)).astype(np.float32)
+        last = net.call("Convolution", name, last, net.variable(f"{name}_weight"), kernel="(1, 1)", num_filter=4,
+                        no_bias=True)  # fmt: skip
+    return last, weights
+
+
+def built(net: Builder, head: int, weights: dict):
+    content = {"nodes": net.nodes, "arg_nodes": [], "heads": [[head, 0, 0]]}
+    return convert(parse_symbol(json.dumps(content)), Params(weights))
+
+
+def test_scope_that_comes_twice_in_a_block_becomes_two_blocks(data, tmp_path):
+    """ArcFace: the sums between the units of a stage are called _plus0, _plus1, ..., outside of it."""
+    net = Builder()
+    data_place = last = net.variable("data")
+    weights = {}
+    for unit in ("stage1_unit1", "stage1_unit2"):
+        last, own = convolutions(net, last, [f"{unit}_conv{number}" for number in range(3)])
+        last = net.call("elemwise_add", f"_plus{unit[-1]}", last, data_place)
+        weights |= own
+    module = built(net, last, weights)
+    assert to_source(module).count("self.stage1") >= 2
+    assert same(module, emitted_model(module, tmp_path), data)
+
+
+# Scopes and nodes with the names of what a module has, of the operators' functions and of what the file imports.
+AWKWARD = [
+    "type", "train", "load", "parameter", "forward", "self", "torch", "convolution", "relu", "flatten", "F", "class",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("scope", AWKWARD)
+def test_scope_of_any_name_works(scope, data, tmp_path):
+    net = Builder()
+    last, weights = convolutions(net, net.variable("data"), [f"{scope}_{number}_conv" for number in range(3)])
+    last, own = convolutions(net, last, [scope])
+    last = net.call("Flatten", "flatten", net.call("relu", "relu", net.call("sigmoid", scope, last)))
+    module = built(net, last, weights | own)
+    assert same(module, emitted_model(module, tmp_path), data)
+
+
+def test_parameter_may_be_called_like_a_block(data, tmp_path):
+    net = Builder()
+    last, weights = convolutions(net, net.variable("data"), [f"scale_conv{number}" for number in range(3)])
+    last = net.call("broadcast_mul", "scaled", last, net.variable("scale"))
+    module = built(net, last, weights | {"scale": np.full((1, 4, 1, 1), 3, np.float32)})
+    assert same(module, emitted_model(module, tmp_path), data)
+
+
+def test_name_cannot_reach_the_generated_source():
+    nodes = [{"op": "null", "name": "data", "inputs": []}, {"op": "null", "name": 'x"); raise SystemExit  #', "inputs": []},
+             {"op": "elemwise_add", "name": 'y"\n', "inputs": [[0, 0, 0], [1, 0, 0]]}]  # fmt: skip
+    graph = parse_symbol(json.dumps({"nodes": nodes, "arg_nodes": [0, 1], "heads": [[2, 0, 0]]}))
+    module = convert(graph, Params({'x"); raise SystemExit  #': np.ones(2, np.float32)}))
+    assert module(data=torch.ones(2)).tolist() == [2, 2]
+    compile(to_source(module), "model.py", "exec")
