@@ -46,7 +46,7 @@ def runs_of(name: str) -> dict[str, Callable[[], list[np.ndarray]]]:
     arg, aux = made_up(model)
     inputs = random_inputs(model.inputs)
     graph = parse_symbol(model.text, name)
-    arg, aux = calibrated(graph, arg, aux, inputs)
+    arg, aux, _ = calibrated(graph, arg, aux, inputs)
     module = convert(graph, Params(dict(arg), dict(aux)), inputs=inputs)
     data = torch.from_numpy(inputs["data"])
 

@@ -17,6 +17,7 @@ from weights_convert.translate.precision import in_float64
 from weights_convert.translate.registry import REGISTRY
 
 QUIET = 0.3  # share of a residual branch that is added: rounding does not grow from unit to unit
+BRANCHES = 50  # of more than these, all together add as much
 NORMALIZATIONS = (REGISTRY["BatchNorm"].function, REGISTRY["_contrib_SyncBatchNorm"].function)
 PASSES = (REGISTRY["broadcast_mul"].function, REGISTRY["Dropout"].function)  # between a branch's BatchNorm and the sum
 FEW = 16  # values of a channel in a batch, below which their variance says little
@@ -40,14 +41,16 @@ def branch_gammas(module: fx.GraphModule) -> set[str]:
 class Calibrator(fx.Interpreter):
     """Sets every BatchNorm's moving statistics to those of what reaches it, a little off, as training leaves them.
 
-    Gammas at the end of residual branches become QUIET times as large.
+    Gammas at the end of residual branches become `quiet` times as large.
     """
 
     def __init__(self, module: fx.GraphModule, seed: int = 0) -> None:
         super().__init__(module)
         self.rng = np.random.default_rng(seed)
-        for path in branch_gammas(module):
-            module.get_parameter(path).mul_(QUIET)
+        gammas = branch_gammas(module)
+        self.quiet = round(QUIET * min(1, BRANCHES / max(1, len(gammas))), 2)
+        for path in gammas:
+            module.get_parameter(path).mul_(self.quiet)
 
     def call_function(self, target: Any, args: tuple, kwargs: dict) -> Any:
         if target in NORMALIZATIONS:
@@ -66,27 +69,29 @@ class Calibrator(fx.Interpreter):
 
 def calibrated(
     graph: Graph, arg: dict, aux: dict, inputs: dict[str, np.ndarray]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Weights with quiet residual branches, and auxiliary states with realistic statistics."""
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], float]:
+    """Weights with quiet residual branches, auxiliary states with realistic statistics, and how quiet the branches are."""
     module = convert(graph, Params({name: np.array(value) for name, value in arg.items()}, dict(aux)), inputs=inputs)
     names = input_names(module)
     order = [each.target for each in module.graph.nodes if each.op == "placeholder"]
     by_argument = {names[name]: torch.from_numpy(value) for name, value in inputs.items() if name in names}
     with torch.no_grad():
-        Calibrator(module).run(*[by_argument.get(name) for name in order])
+        calibrator = Calibrator(module)
+        calibrator.run(*[by_argument.get(name) for name in order])
     paths = module.meta["mxnet"]["paths"]
     state = module.state_dict()
-    return tuple(
+    arg, aux = (
         {name: state[paths[name]].numpy() if name in paths else value for name, value in group.items()}
         for group in (arg, aux)
     )
+    return arg, aux, calibrator.quiet
 
 
 def check(name: str, seed: int = 0) -> dict:
     """The row of one model: verdict holds, red, not converted or not run, with the reason, counts and errors."""
     from mxnet_ref.zoo import made_up, zoo_model
 
-    row: dict[str, Any] = {"name": name, "quiet": QUIET}
+    row: dict[str, Any] = {"name": name}
     try:
         model = zoo_model(name)
     except Exception as error:
@@ -100,7 +105,7 @@ def check(name: str, seed: int = 0) -> dict:
     row["op_names"] = sorted(graph.op_counts())
     inputs = random_inputs(model.inputs, seed)
     try:
-        arg, aux = calibrated(graph, arg, aux, inputs)
+        arg, aux, row["quiet"] = calibrated(graph, arg, aux, inputs)
         module = convert(graph, Params(dict(arg), dict(aux)), inputs=inputs)
         module64 = convert(parse_symbol(in_float64(model.text), name), Params(dict(arg), dict(aux)), inputs=inputs)
     except Exception as error:
