@@ -43,6 +43,8 @@ def expanded(node: dict, place: int, rank: int, dtype: str) -> list[dict]:
         return aligned_or_zero(node, place)
     if dtype == "float32":
         return [node]
+    if node.get("subgraphs"):
+        return unfused(node, place)
     if node["op"] == "SoftmaxActivation":
         return [{**node, "op": "softmax", "attrs": {"axis": "1" if attrs.get("mode") == "channel" else "-1"}}]
     if node["op"] == "_contrib_SyncBatchNorm":
@@ -51,6 +53,23 @@ def expanded(node: dict, place: int, rank: int, dtype: str) -> list[dict]:
     if node["op"] == "LeakyReLU" and attrs.get("act_type", "leaky") in ("leaky", "prelu"):
         return leaky(node, place, rank)
     return [node]
+
+
+def unfused(node: dict, place: int) -> list[dict]:
+    """The inner nodes of one that oneDNN's backend fused (it has float32 alone); the last has its name."""
+    inner = node["subgraphs"][0]
+    outer = iter(node["inputs"])
+    ends: list[list[int]] = []
+    found: list[dict] = []
+    for each in inner["nodes"]:
+        if each["op"] == "null":
+            ends.append(next(outer))
+            continue
+        ends.append([place + len(found), 0, 0])
+        inputs = [ends[source] for source, *_ in each["inputs"]]
+        found.append({**each, "name": f"{node['name']}_{each['name']}", "inputs": inputs})
+    found[-1]["name"] = node["name"]
+    return found
 
 
 def aligned_or_zero(node: dict, place: int) -> list[dict]:

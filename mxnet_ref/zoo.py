@@ -62,6 +62,10 @@ def data_shapes(name: str) -> Iterator[Shape]:
         yield from ((1, 3, frames, side, side) for frames in (16, 32, 64) for side in (64, 112, 224, 299))
     elif name.startswith("cifar_"):
         yield (1, 3, 32, 32)
+    elif name.endswith(
+        ("ucf101_int8", "kinetics400_int8")
+    ):  # the graph says how many frames make a clip, one after another
+        yield from ((frames, 3, side, side) for side in (64, 224, 299) for frames in (3, 7))
     elif "alpha_pose" in name:
         yield (1, 3, 256, 192)
     elif "pose" in name and "siam" not in name:
@@ -154,9 +158,16 @@ def with_few_rois(network) -> str:
 
 
 def traced(network, names: Iterable[str]) -> mx.sym.Symbol:
+    """The network as a graph, as hybridize() and export() make it. Raises: RuntimeError where Gluon cannot."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        outputs = network(*map(mx.sym.Variable, names))
+        try:
+            outputs = network(*map(mx.sym.Variable, names))
+        except Exception as error:
+            raise RuntimeError(
+                "Gluon runs this network call by call and cannot write it as a graph, so it has no symbol.json "
+                f"(hybridize() and export() end in the same error): {str(error).splitlines()[0]}"
+            ) from error
     flat = list(flattened(outputs))
     return flat[0] if len(flat) == 1 else mx.sym.Group(flat)
 

@@ -32,7 +32,7 @@ class Entry:
 class Node:
     """op: the operator's name, "null" for a variable. attrs: as text, user attributes as `__key__`.
 
-    aux: this variable is an auxiliary state of its consumer (BatchNorm's statistics).
+    aux: this variable is an auxiliary state of its consumer (BatchNorm's statistics). subgraphs: of a fused node, as JSON.
     """
 
     op: str
@@ -40,7 +40,7 @@ class Node:
     attrs: dict[str, str] = field(default_factory=dict)
     inputs: tuple[Entry, ...] = ()
     aux: bool = False
-    subgraphs: int = 0
+    subgraphs: tuple[dict[str, Any], ...] = ()
 
     @property
     def is_variable(self) -> bool:
@@ -122,7 +122,7 @@ class GraphReader:
             inputs += self.missing_aux(op, name, nodes)
             aux_places |= aux | {entry.node for entry in inputs[len(inputs) - len(AUX_STATES.get(op, ())) :]}
             places.append(len(nodes))
-            subgraphs = len(raw.get("subgraphs") or [])
+            subgraphs = self.subgraphs(raw, number)
             nodes.append(Node(op, name, self.attributes(raw, number), tuple(inputs), subgraphs=subgraphs))
         heads, _ = self.entries(self.content.get("heads", []), places, "heads")
         marked = [mark_aux(node, place in aux_places) for place, node in enumerate(nodes)]
@@ -156,6 +156,12 @@ class GraphReader:
             added.append(Entry(len(nodes), 0))
             nodes.append(Node("null", f"{name}_{state}"))
         return added
+
+    def subgraphs(self, raw: dict, number: int) -> tuple[dict[str, Any], ...]:
+        found = raw.get("subgraphs") or []
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            self.fail(f"node {number}: `subgraphs` is no list of graphs")
+        return tuple(found)
 
     def attributes(self, raw: dict, number: int) -> dict[str, str]:
         merged: dict[str, str] = {}

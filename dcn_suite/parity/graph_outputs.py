@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import fx
 
+from dcn_suite.parity.whole_numbers import QUANTIZE, with_their_halves
 from weights_convert.translate.module import NODE, input_names
 
 Key = tuple[str, int, int]  # node, which of the nodes of that name, output
@@ -17,7 +18,8 @@ TYPES = {"float32": torch.float32, "float64": torch.float64}
 class Watcher(fx.Interpreter):
     """Runs a converted module and keeps every output of every MXNet node.
 
-    theirs: MXNet's outputs; its order among equal values is taken over from its sorting operators.
+    theirs: MXNet's outputs; its order among equal values is taken over from its sorting operators, and its whole numbers
+    where ours lie on a half. apart: how many elements that were, by output.
     """
 
     def __init__(self, module: fx.GraphModule, theirs: Outputs | None = None) -> None:
@@ -25,12 +27,14 @@ class Watcher(fx.Interpreter):
         self.found: dict[Key, np.ndarray] = {}
         self.keys = node_keys(module)
         self.theirs = theirs or {}
+        self.apart: dict[Key, int] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         if n in self.keys:
             result = self.with_their_ties(n, result)
-        if n in self.keys:
+            if n.meta[NODE].op == QUANTIZE:
+                result = self.with_their_whole_numbers(n, result)
             name, occurrence = self.keys[n]
             for index, each in enumerate(result if isinstance(result, tuple) else (result,)):
                 self.found[name, occurrence, index] = each.detach().numpy()
@@ -51,6 +55,14 @@ class Watcher(fx.Interpreter):
         if other.shape != own.shape or not same_values(rows, along, own.long(), other.long()):
             return result
         return (*result[:output], other, *result[output + 1 :]) if isinstance(result, tuple) else other
+
+    def with_their_whole_numbers(self, node: fx.Node, result: tuple) -> tuple:
+        keys = [(*self.keys[node], index) for index in range(len(result))]
+        if not self.theirs.keys() >= set(keys):
+            return result
+        (data,), _ = self.fetch_args_kwargs_from_env(node)
+        result, self.apart[keys[0]] = with_their_halves(data, result, [self.theirs[key] for key in keys])
+        return result
 
 
 def same_values(rows: torch.Tensor, axis: int, own: torch.Tensor, other: torch.Tensor) -> bool:
@@ -77,8 +89,15 @@ def torch_outputs(
 ) -> dict[Key, np.ndarray]:
     """Every output of every node in one precision; the module comes back in the precision it had.
 
-    theirs: MXNet's outputs, for its order among equal values.
+    theirs: MXNet's outputs, for its order among equal values and its whole numbers on a half.
     """
+    return watched(module, inputs, dtype, theirs).found
+
+
+def watched(
+    module: fx.GraphModule, inputs: Mapping[str, np.ndarray], dtype: str, theirs: Outputs | None = None
+) -> Watcher:
+    """As torch_outputs: the watcher that saw them."""
     before = next((p.dtype for p in module.parameters()), torch.float32)
     names = input_names(module)
     module.to(TYPES[dtype])
@@ -90,7 +109,7 @@ def torch_outputs(
             watcher.run(*[given.get(name) for name in placeholders])
     finally:
         module.to(before)
-    return watcher.found
+    return watcher
 
 
 def as_tensor(value: np.ndarray, dtype: str) -> torch.Tensor:

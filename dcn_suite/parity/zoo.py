@@ -8,11 +8,13 @@ from torch import fx
 
 from dcn_suite.parity.any_graph import live, random_inputs
 from dcn_suite.parity.rows import Table
+from dcn_suite.parity.whole_numbers import fill_range
 from weights_convert import Params
 from weights_convert.graph import Graph, parse_symbol
 from weights_convert.translate import convert
 from weights_convert.translate.back import to_symbol
 from weights_convert.translate.module import input_names
+from weights_convert.translate.operators.fused import sg_mkldnn_conv
 from weights_convert.translate.precision import in_float64
 from weights_convert.translate.registry import REGISTRY
 
@@ -55,6 +57,8 @@ class Calibrator(fx.Interpreter):
     def call_function(self, target: Any, args: tuple, kwargs: dict) -> Any:
         if target in NORMALIZATIONS:
             self.calibrate(*args, axis=kwargs.get("axis", 1))
+        elif target is sg_mkldnn_conv and kwargs.get("quantized"):
+            fill_range(args, kwargs, self.calibrate, QUIET)
         return super().call_function(target, args, kwargs)
 
     def calibrate(self, data, gamma, beta, mean, variance, *, axis: int) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import fx
 
+from dcn_tasks.errors import InputError
 from weights_convert.arrays import Params
 from weights_convert.tensors import to_array
 from weights_convert.translate.attributes import spelled
-from weights_convert.translate.module import NODE, input_names, mxnet_names
-from weights_convert.translate.registry import operator_of
+from weights_convert.translate.module import NODE, attributes_of, input_names, mxnet_names
+from weights_convert.translate.registry import Operator, operator_of
 
 WRITTEN_AS = 10901  # MXNet 1.9.1
 COUNTS_INPUTS = ("Crop",)  # asks how many inputs it has, though there are at most two
@@ -88,14 +89,32 @@ class SymbolWriter:
         source = node.meta.get(NODE)
         attrs = {key: text for key, text in source.attrs.items() if key.startswith("__")} if source else {}
         attrs |= {key: spelled(value) for key, value in node.kwargs.items() if key in found.attributes}
+        if source is not None and source.subgraphs:
+            return self.fused(node, found)
         if found.variadic or found.name in COUNTS_INPUTS:
-            attrs["num_args"] = str(len(node.args))
-        ends = [[*self.entries[each], 0] for each in node.args if isinstance(each, fx.Node)]
+            stated = source.attrs.get("num_args") if source is not None and len(source.inputs) == len(node.args) else ""
+            attrs["num_args"] = stated or str(len(node.args))
+        ends = self.ends(node)
         own = source.name if source is not None else node.name
         op = found.name
         if op.startswith("Custom:"):
             op, attrs["op_type"] = "Custom", found.name.partition(":")[2]
         return self.append({"op": op, "name": own, "attrs": attrs, "inputs": ends})
+
+    def ends(self, node: fx.Node) -> list[list[int]]:
+        return [[*self.entries[each], 0] for each in node.args if isinstance(each, fx.Node)]
+
+    def fused(self, node: fx.Node, found: Operator) -> int:
+        """A node that MXNet made of several goes back as it came, inner graph and all. Raises: InputError where it was changed."""
+        source = node.meta[NODE]
+        given = {key: value for key, value in node.kwargs.items() if key in found.attributes}
+        if given != attributes_of(source, found):
+            raise InputError(
+                f"to_symbol: {source.name}: attributes of the fused {found.name} were changed; expected those of the "
+                "file, since its inner graph says them too; convert the graph anew"
+            )
+        made = {"op": found.name, "name": source.name, "attrs": dict(source.attrs), "inputs": self.ends(node)}
+        return self.append({**made, "subgraphs": list(source.subgraphs)})
 
     def append(self, node: dict[str, Any]) -> int:
         if not node["attrs"]:

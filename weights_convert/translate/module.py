@@ -19,6 +19,7 @@ from weights_convert.load import load_params
 from weights_convert.tensors import to_tensor
 from weights_convert.translate import operators as _operators  # noqa: F401  fills the registry
 from weights_convert.translate.ages import brought_up
+from weights_convert.translate.fused import inner_attributes
 from weights_convert.translate.registry import LEARNED, REGISTRY, Operator
 
 SAFE_NAME = re.compile(
@@ -73,7 +74,7 @@ def translations(graph: Graph) -> list[Operator | None]:
 
 def attributes_of(node: Node, found: Operator) -> dict[str, Any]:
     texts = {key: text for key, text in node.attrs.items() if not (node.op == "Custom" and key == "op_type")}
-    return found.read_attributes(texts, f"node {node.name!r}")
+    return found.read_attributes({**inner_attributes(node), **texts}, f"node {node.name!r}")
 
 
 class ModuleBuilder:
