@@ -12,7 +12,7 @@ from dcn_suite.parity.graph_outputs import Key, Outputs, node_keys, outputs_in_o
 from dcn_suite.parity.judge import Judgement, judge_function, judge_rounding, judge_without_float64
 from dcn_suite.parity.port import onednn
 from dcn_suite.parity.rows import Row, Table, failed_row, judged_row, reported_row
-from dcn_suite.parity.whole_numbers import QUANTIZE, floating_part, judge_whole, whole_names
+from dcn_suite.parity.whole_numbers import floating_part, judge_whole, whole_names
 from weights_convert import Params, Sparse, parse_symbol
 from weights_convert.translate import convert
 from weights_convert.translate.module import NODE
@@ -172,12 +172,11 @@ def live(
     step("PyTorch")
     names = whole_names(text)
     whole = frozenset(key for key in mxnet32 if key[0] in names)
-    quantized = {key: mxnet32[key] for key in whole if operators_by_key(module)[key[:2]] == QUANTIZE}
-    double = watched(module64 or module, inputs, "float64", {**(mxnet64 or {}), **quantized})
+    double = watched(module64 or module, inputs, "float64", mxnet64, mxnet32)
     # oneDNN's transposed convolution rounds up to four times as coarsely as MXNet's, and a graph of whole numbers has few
     # other layers to be measured by
     with onednn(not whole):
-        single = watched(module, inputs, "float32", quantized)
+        single = watched(module, inputs, "float32", None, mxnet32)
     apart = {key: max(count, single.apart.get(key, 0)) for key, count in double.apart.items()}
     return compare(module, Witnesses(mxnet32, mxnet64, single.found, double.found, whole, apart)), note
 

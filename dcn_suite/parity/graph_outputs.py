@@ -18,15 +18,16 @@ TYPES = {"float32": torch.float32, "float64": torch.float64}
 class Watcher(fx.Interpreter):
     """Runs a converted module and keeps every output of every MXNet node.
 
-    theirs: MXNet's outputs; its order among equal values is taken over from its sorting operators, and its whole numbers
-    where ours lie on a half. apart: how many elements that were, by output.
+    theirs: MXNet's outputs; its order among equal values is taken over from its sorting operators. single: those of its
+    float32 run; whole numbers are taken over where ours lie on a half. apart: how many elements that were, by output.
     """
 
-    def __init__(self, module: fx.GraphModule, theirs: Outputs | None = None) -> None:
+    def __init__(self, module: fx.GraphModule, theirs: Outputs | None = None, single: Outputs | None = None) -> None:
         super().__init__(module)
         self.found: dict[Key, np.ndarray] = {}
         self.keys = node_keys(module)
         self.theirs = theirs or {}
+        self.single = single
         self.apart: dict[Key, int] = {}
 
     def run_node(self, n: fx.Node) -> Any:
@@ -57,11 +58,15 @@ class Watcher(fx.Interpreter):
         return (*result[:output], other, *result[output + 1 :]) if isinstance(result, tuple) else other
 
     def with_their_whole_numbers(self, node: fx.Node, result: tuple) -> tuple:
-        keys = [(*self.keys[node], index) for index in range(len(result))]
-        if not self.theirs.keys() >= set(keys):
+        """As whole_numbers.with_their_halves; a graph's input is the same in both, and needs nothing taken over."""
+        source = node.args[0]
+        if self.single is None or source not in self.keys:
             return result
-        (data,), _ = self.fetch_args_kwargs_from_env(node)
-        result, self.apart[keys[0]] = with_their_halves(data, result, [self.theirs[key] for key in keys])
+        (data,), kwargs = self.fetch_args_kwargs_from_env(node)
+        key = self.keys[node]
+        theirs = [self.single[(*key, index)] for index in range(len(result))]
+        their_data = self.single[(*self.keys[source], 0)]
+        result, self.apart[(*key, 0)] = with_their_halves(data, result, their_data, theirs, **kwargs)
         return result
 
 
@@ -84,24 +89,21 @@ def node_keys(module: fx.GraphModule) -> dict[fx.Node, tuple[str, int]]:
     return keys
 
 
-def torch_outputs(
-    module: fx.GraphModule, inputs: Mapping[str, np.ndarray], dtype: str, theirs: Outputs | None = None
-) -> dict[Key, np.ndarray]:
-    """Every output of every node in one precision; the module comes back in the precision it had.
-
-    theirs: MXNet's outputs, for its order among equal values and its whole numbers on a half.
-    """
-    return watched(module, inputs, dtype, theirs).found
-
-
 def watched(
-    module: fx.GraphModule, inputs: Mapping[str, np.ndarray], dtype: str, theirs: Outputs | None = None
+    module: fx.GraphModule,
+    inputs: Mapping[str, np.ndarray],
+    dtype: str,
+    theirs: Outputs | None = None,
+    single: Outputs | None = None,
 ) -> Watcher:
-    """As torch_outputs: the watcher that saw them."""
+    """What saw every output of every node in one precision; the module comes back in the precision it had.
+
+    theirs, single: see Watcher.
+    """
     before = next((p.dtype for p in module.parameters()), torch.float32)
     names = input_names(module)
     module.to(TYPES[dtype])
-    watcher = Watcher(module, theirs)
+    watcher = Watcher(module, theirs, single)
     placeholders = [each.target for each in module.graph.nodes if each.op == "placeholder"]
     given = {names[name]: as_tensor(value, dtype) for name, value in inputs.items() if name in names}
     try:

@@ -17,7 +17,7 @@ import torch
 from dcn_suite.parity.judge import Claim, Judgement, largest_difference, shapes_differ
 from weights_convert.translate.operators.dense import convolution
 from weights_convert.translate.operators.fused import told_apart
-from weights_convert.translate.operators.quantized import dequantize, quantize_scale, to_whole
+from weights_convert.translate.operators.quantized import dequantize, quantize_scale, quantize_v2, to_whole
 
 QUANTIZE, DEQUANTIZE = "_contrib_quantize_v2", "_contrib_dequantize"
 ROUNDINGS = 2.0**-17  # 64 roundings of float32; the error of a few float32 layers is less
@@ -105,23 +105,28 @@ def judge_whole(theirs: np.ndarray, single: np.ndarray, double: np.ndarray, apar
 
 
 def with_their_halves(
-    data: torch.Tensor, own: tuple[torch.Tensor, ...], theirs: Sequence[np.ndarray]
+    data: torch.Tensor, own: tuple[torch.Tensor, ...], their_data: np.ndarray, theirs: Sequence[np.ndarray], **how
 ) -> tuple[tuple[torch.Tensor, ...], int]:
     """Results of `quantize_v2` with MXNet's whole numbers where data lies on a half; how many elements were taken over.
 
-    A range that is read off the data (in a file without calibration) is MXNet's too, where it differs by roundings alone.
+    They have to be what the same rule makes of MXNet's own data. A range that is read off the data (in a file without
+    calibration) is MXNet's too, where it differs by roundings alone.
 
-    Args: data: what was quantized. own: its whole numbers and their range, theirs: the same of MXNet.
+    Args: data: what was quantized; own: its whole numbers and their range. their_data, theirs: the same of MXNet. how: attributes.
     """
-    whole, *ends = own
-    other, *their_ends = (torch.from_numpy(np.array(each)) for each in theirs)
-    if other.shape != whole.shape or other.dtype != whole.dtype or not data.is_floating_point():
+    again = quantize_v2(torch.from_numpy(np.array(their_data)), **how)
+    if again[0].shape != own[0].shape or any(
+        not np.array_equal(one.numpy(), other) for one, other in zip(again, theirs, strict=True)
+    ):
         return own, 0
+    other, *their_ends = again
+    whole, *ends = own
     near = [abs(one - each) <= ROUNDINGS * each.abs() for one, each in zip(ends, their_ends, strict=True)]
     low, high = (torch.where(*each).to(data.dtype) for each in zip(near, their_ends, ends, strict=True))
     moved = int((low != ends[0]).sum() + (high != ends[1]).sum())
-    real = data.double() * quantize_scale(low, high, whole.dtype).double()
-    kept = to_whole(data.float() * quantize_scale(low, high, whole.dtype), whole.dtype) if moved else whole
+    scale = quantize_scale(low, high, whole.dtype)
+    real = data.double() * scale.double()
+    kept = to_whole(data.float() * scale, whole.dtype) if moved else whole
     on_half = (real - real.floor() - 0.5).abs() <= HALF_WIDTH
     taken = on_half & ((kept.int() - other.int()).abs() == 1)
     return (torch.where(taken, other, kept), low, high), moved + int(taken.sum())

@@ -24,6 +24,10 @@ end, in float32 and float64. `python benchmarks/zoo_conversion.py` makes this pa
 - What follows a selection, sorting or comparison (`box_nms`, `topk`, `score > 0.01`) is judged in float64 alone; equal
   values are ordered as MXNet ordered them. MXNet's CPU leaves the memory of RoIs of no image as it found it (GluonCV's FPN
   makes such); the witness has 0 there, as on its GPU.
+- Int8 graphs (`_int8`), as GluonCV ships them with their thresholds: every whole number is MXNet's, in a float32 and in a
+  float64 module; what they compute in floating point starts from MXNet's dequantized arrays in float64. Where a floating-point
+  number lies on a half within 64 roundings and becomes a whole one, MXNet's is taken over, if the same rule makes it of
+  MXNet's number. Weights are scaled so that results fill the shipped ranges; PyTorch's float32 runs without oneDNN there.
 - The input is the smallest that the network takes, so that all of it runs; weights and kernels are full-size. R-CNNs keep
   16 proposals, not 300 or 1000.
 """

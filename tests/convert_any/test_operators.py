@@ -10,6 +10,8 @@ from dcn_suite.parity.graph_outputs import as_tensor
 from tests.convert_any.cases import CASES
 from tests.tolerances import ERROR_RATIO, FLOAT32_ROUNDING, FLOAT64_SAME_FUNCTION, OPERATOR_FLOAT32
 from weights_convert import Params, convert, parse_symbol
+from weights_convert.graph import Node
+from weights_convert.translate.module import attributes_of
 from weights_convert.translate.precision import in_float64
 from weights_convert.translate.registry import REGISTRY
 
@@ -22,11 +24,12 @@ def one_node(op: str, case) -> tuple[str, dict, dict]:
     found = REGISTRY[op]
     arrays = case.arrays()
     names = [f"{found.input_name(place)}{place}" for place in range(len(arrays))]
-    aux = {name for place, name in enumerate(names) if found.input_name(place) in AUX}
+    aux = {name for place, name in enumerate(names) if found.input_name(place) in AUX or place in case.aux}
     nodes = [{"op": "null", "name": name, "inputs": []} for name in names]
     ends = [[place, 0, int(name in aux)] for place, name in enumerate(names)]
-    nodes.append({"op": op, "name": "node", "attrs": case.attrs, "inputs": ends})
-    values = found.read_attributes(case.attrs, "node")
+    inner = {"subgraphs": [case.inner]} if case.inner else {}
+    nodes.append({"op": op, "name": "node", "attrs": case.attrs, "inputs": ends, **inner})
+    values = attributes_of(Node(op, "node", case.attrs, subgraphs=tuple(inner.get("subgraphs", ()))), found)
     heads = [[len(names), index, 0] for index in range(found.outputs(values))]
     text = json.dumps({"nodes": nodes, "arg_nodes": list(range(len(names))), "heads": heads,
                        "attrs": {"mxnet_version": ["int", 10901]}})  # fmt: skip

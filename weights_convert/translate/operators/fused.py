@@ -1,7 +1,5 @@
 """Convolution and FullyConnected with what oneDNN's backend of MXNet fuses behind them, in float32 or whole numbers."""
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -52,7 +50,10 @@ def whole_number_convolution(
     data_scale = quantize_scale(ranges[0], ranges[1], data.dtype)
     scales = weight_scales(weight, bias, data_scale)
     per_channel = (1, -1, *[1] * (data.dim() - 2))
-    taps = to_whole(weight * scales.reshape(-1, *[1] * (weight.dim() - 1)), torch.int8)
+    # MXNet scales the weights of group g by channel g's scale: right for one group, and for one channel a group
+    groups = geometry[-1]
+    own = scales if groups == 1 else scales[:groups].repeat_interleave(weight.shape[0] // groups)
+    taps = to_whole(weight * own.reshape(-1, *[1] * (weight.dim() - 1)), torch.int8)
     convolve = (F.conv1d, F.conv2d, F.conv3d)[data.dim() - 3]
     result = convolve(data.double(), taps.double(), None, *geometry).float()  # float64 sums of whole numbers are exact
     if bias is not None:
@@ -68,22 +69,15 @@ def whole_number_convolution(
     return result.clamp(max=127) if added is not None and added.dtype == torch.int8 else result
 
 
-class Parameters(NamedTuple):
-    """What a fused convolution reads behind data and weight. norm: gamma, beta, mean, variance; ranges: (low, high) pairs."""
-
-    bias: Tensor | None
-    norm: tuple[Tensor, ...]
-    added: Tensor | None
-    ranges: tuple[Tensor, ...]
-
-
-def told_apart(given: tuple[Tensor, ...], no_bias: bool, with_bn: bool, with_sum: bool) -> Parameters:
-    """The inputs behind data and weight, in MXNet's order."""
+def told_apart(
+    given: tuple[Tensor, ...], no_bias: bool, with_bn: bool, with_sum: bool
+) -> tuple[Tensor | None, tuple[Tensor, ...], Tensor | None, tuple[Tensor, ...]]:
+    """What a fused convolution reads behind data and weight: bias, (gamma, beta, mean, variance), what is added, ranges."""
     rest = list(given)
     bias = None if no_bias else rest.pop(0)
     norm = tuple(rest.pop(0) for _ in range(4)) if with_bn else ()
     added = rest.pop(0) if with_sum else None
-    return Parameters(bias, norm, added, tuple(rest))
+    return bias, norm, added, tuple(rest)
 
 
 @operator("_sg_mkldnn_conv", outputs=lambda values: 3 if values["quantized"] else 1, spelling=RELU_NAMES)

@@ -67,6 +67,7 @@ def quantized_pooling(
     pooling_convention: str = "valid",
     stride: tuple[int, ...] = (),
     pad: tuple[int, ...] = (),
+    p_value: int | None = None,
     count_include_pad: bool | None = None,
     layout: str | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
