@@ -10,7 +10,13 @@ from dcn_suite.parity.zoo_page import NOT_TRIED, render
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = json.loads((ROOT / "benchmarks/results/zoo_conversion.json").read_text(encoding="utf-8"))
 HOLD = [row["name"] for row in ROWS if row["verdict"] == "holds"]
-QUICK = ("squeezenet1.1", "mobilenet0.25", "yolo3_mobilenet0.25_voc", "center_net_mobilenetv3_small_duc_voc")
+QUICK = (
+    "squeezenet1.1",
+    "mobilenet1.0_int8",
+    "mobilenet0.25",
+    "yolo3_mobilenet0.25_voc",
+    "center_net_mobilenetv3_small_duc_voc",
+)
 
 
 @pytest.mark.mxnet
