@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weights_convert.translate.attributes import Single
+from weights_convert.translate.operators.whole import of_real
 from weights_convert.translate.registry import operator
 
 
@@ -62,7 +63,7 @@ def relu(data: Tensor) -> Tensor:
 @operator("sigmoid")
 def sigmoid(data: Tensor) -> Tensor:
     """1 / (1 + e^-x)."""
-    return torch.sigmoid(data)
+    return of_real(torch.sigmoid, data)
 
 
 @operator("hard_sigmoid")
@@ -74,7 +75,7 @@ def hard_sigmoid(data: Tensor, *, alpha: Single = 0.2, beta: Single = 0.5) -> Te
 @operator("softsign")
 def softsign(data: Tensor) -> Tensor:
     """x / (1 + |x|)."""
-    return F.softsign(data)
+    return of_real(F.softsign, data)
 
 
 @operator("SoftmaxActivation")

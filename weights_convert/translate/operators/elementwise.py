@@ -25,8 +25,10 @@ def add_n(*args: Tensor) -> Tensor:
 
 @operator("clip")
 def clip(data: Tensor, *, a_min: Single, a_max: Single) -> Tensor:
-    """Cut to [a_min, a_max]."""
-    return data.clamp(a_min, a_max)
+    """Cut to [a_min, a_max]; whole numbers to the whole parts of these."""
+    if data.is_floating_point():
+        return data.clamp(a_min, a_max)
+    return torch.where(data > a_max, int(a_max), torch.where(data < a_min, int(a_min), data)).to(data.dtype)
 
 
 @operator("Cast", "cast")
