@@ -1,6 +1,6 @@
 """Functions of real numbers on arrays of whole ones: MXNet computes them in float64 and cuts the result to the array's type."""
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ def cut(values: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.where(inside, exact, float(ends.min)).to(torch.int64).to(dtype)
 
 
-def of_real(function: Callable[[Tensor], Tensor], data: Tensor) -> Tensor:
+def of_real(function: Any, data: Tensor) -> Tensor:
     """function(data), in data's type."""
     return function(data) if data.is_floating_point() else cut(function(data.double()), data.dtype)
 
