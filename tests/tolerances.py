@@ -112,3 +112,4 @@ NORMALISED = 1e-3
 # Operators that MXNet has in float32 only (or computes in float32 in a float64 graph), relative: exponentials, powers and sums
 # of a few dozen terms, in another order.
 OPERATOR_FLOAT32 = 1e-5
+LOSS_GRADIENT = 1e-6  # of the largest: a softmax and a subtraction in float32, summed in another order

@@ -84,6 +84,18 @@ def test_scope_of_any_name_works(scope, data, tmp_path):
     assert same(module, emitted_model(module, tmp_path), data)
 
 
+def test_input_that_may_be_absent_goes_into_a_block(data, tmp_path):
+    net = Builder()
+    first, lengths = net.variable("data"), net.variable("lengths")
+    last = first
+    for number in range(3):
+        last = net.call("SequenceReverse", f"back_{number}", last, lengths, use_sequence_length=True)
+        last = net.call("elemwise_add", f"back_{number}_sum", last, first)
+    module = built(net, last, {})
+    count = torch.tensor([1.0, 3.0, 2.0, 1.0])
+    assert torch.equal(emitted_model(module, tmp_path)(data, count), module(data=data, lengths=count))
+
+
 def test_parameter_may_be_called_like_a_block(data, tmp_path):
     net = Builder()
     last, weights = convolutions(net, net.variable("data"), [f"scale_conv{number}" for number in range(3)])

@@ -201,7 +201,7 @@ class SourceWriter:
             lines.append("return " + ", ".join(value(each) for each in ends))
         else:
             lines.append("return " + ", ".join(local[each] for each in goes_out))
-        body = class_body(made, [argument(each, local[each]) for each in comes_in], lines)
+        body = class_body(made, [argument(each, local[each], top) for each in comes_in], lines)
         return self.named_class(body, name, top), comes_in, goes_out
 
     def users(self, node: fx.Node) -> list[fx.Node]:
@@ -296,8 +296,8 @@ def plain_source(thing: Any) -> str:
     return re.sub(rf"\b{Single.__name__}\b", "float", text)
 
 
-def argument(node: fx.Node, name: str) -> str:
-    optional = node.op == "placeholder" and node.args == (None,)
+def argument(node: fx.Node, name: str, top: bool) -> str:
+    optional = top and node.op == "placeholder" and node.args == (None,)
     return f"{name}: Tensor | None = None" if optional else f"{name}: Tensor"
 
 

@@ -26,6 +26,11 @@ CASES = {
         "grouped": case(X, (4, 1, 4, 4), kernel="(4,4)", num_filter=4, stride="(2,2)", num_group=4),
         "dilated": case(X, (4, 3, 3, 3), kernel="(3,3)", num_filter=3, dilate="(2,2)"),
     },
+    "Correlation": {
+        "rows of displacements": case((2, 3, 8, 9), (2, 3, 8, 9), max_displacement=2, pad_size=2),
+        "strides, larger patches": case((1, 3, 9, 11), (1, 3, 9, 11), kernel_size=3, max_displacement=4, stride1=2, stride2=2, pad_size=4),
+        "differences, no padding": case((1, 2, 9, 8), (1, 2, 9, 8), kernel_size=1, max_displacement=3, stride2=2, is_multiply=0),
+    },
     "Embedding": {"numbers outside are cut": case(numbers(-1, 0, 3, 7), (5, 3), input_dim=5, output_dim=3)},
     "dot": {
         "last with first": case((2, 3), (3, 4, 5)),

@@ -43,6 +43,8 @@ CASES = {
     "_slice_assign": {"window": case((4, 5), (2, 2), begin="(1, 1)", end="(3, 3)")},
     "_contrib_index_copy": {"rows": case((4, 3), numbers(2, 0), (2, 3))},
     "_unravel_index": {"flat": case(np.array([0, 5, 11]), shape="(3, 4)")},
+    "_contrib_interleaved_matmul_encdec_qk": {"two heads": case((3, 2, 8), (4, 2, 16), heads=2, only32=True)},
+    "_contrib_interleaved_matmul_encdec_valatt": {"two heads": case((4, 2, 16), (4, 3, 4), heads=2, only32=True)},
     "_contrib_interleaved_matmul_selfatt_qk": {"two heads": case((4, 2, 24), heads=2, only32=True)},
     "_contrib_interleaved_matmul_selfatt_valatt": {"two heads": case((4, 2, 24), (4, 4, 4), heads=2, only32=True)},
 }

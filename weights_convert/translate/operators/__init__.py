@@ -5,6 +5,7 @@ from weights_convert.translate.operators import (  # noqa: F401
     binary,
     boxes,
     broadcast,
+    correlation,
     creation,
     deformable,
     dense,

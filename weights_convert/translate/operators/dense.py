@@ -172,3 +172,20 @@ def interleaved_matmul_selfatt_valatt(queries_keys_values: Tensor, attention: Te
     length, batch, width = queries_keys_values.shape
     values = queries_keys_values.reshape(length, batch * heads, 3, width // (3 * heads))[:, :, 2].transpose(0, 1)
     return (attention @ values).transpose(0, 1).reshape(length, batch, width // 3)
+
+
+@operator("_contrib_interleaved_matmul_encdec_qk")
+def interleaved_matmul_encdec_qk(queries: Tensor, keys_values: Tensor, *, heads: int) -> Tensor:
+    """[Tq, N, heads * D] and [Tk, N, heads * 2 * D] -> [N * heads, Tq, Tk]: scaled products of queries and keys."""
+    length, batch, width = queries.shape
+    query = queries.reshape(length, batch * heads, width // heads).transpose(0, 1)
+    key = keys_values.reshape(keys_values.shape[0], batch * heads, 2, width // heads)[:, :, 0].transpose(0, 1)
+    return (query / math.sqrt(query.shape[-1])) @ key.transpose(1, 2)
+
+
+@operator("_contrib_interleaved_matmul_encdec_valatt")
+def interleaved_matmul_encdec_valatt(keys_values: Tensor, attention: Tensor, *, heads: int) -> Tensor:
+    """Values [Tk, N, heads * 2 * D] weighted by attention [N * heads, Tq, Tk] -> [Tq, N, heads * D]."""
+    length, batch, width = keys_values.shape
+    values = keys_values.reshape(length, batch * heads, 2, width // (2 * heads))[:, :, 1].transpose(0, 1)
+    return (attention @ values).transpose(0, 1).reshape(attention.shape[1], batch, width // 2)

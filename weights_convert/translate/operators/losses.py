@@ -14,20 +14,22 @@ from weights_convert.translate.registry import operator
 
 
 class OwnGradient(torch.autograd.Function):
-    """Hands `output` on; the gradient for data is `gradient`, not what comes from above."""
+    """Hands `output` on; the gradient for data is `gradient`, not what comes from above, or `gradient` times that."""
 
     @staticmethod
-    def forward(ctx: Any, data: Tensor, output: Tensor, gradient: Tensor) -> Tensor:
+    def forward(ctx: Any, data: Tensor, output: Tensor, gradient: Tensor, times_above: bool) -> Tensor:
         ctx.save_for_backward(gradient)
+        ctx.times_above = times_above
         return output.clone()
 
     @staticmethod
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.saved_tensors[0], None, None
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * above if ctx.times_above else gradient, None, None, None
 
 
-def with_own_gradient(data: Tensor, output: Tensor, gradient: Tensor) -> Tensor:
-    return OwnGradient.apply(data, output.detach(), gradient.detach())
+def with_own_gradient(data: Tensor, output: Tensor, gradient: Tensor, times_above: bool = False) -> Tensor:
+    return OwnGradient.apply(data, output.detach(), gradient.detach(), times_above)
 
 
 def softmax_gradient(
@@ -57,7 +59,11 @@ def softmax_output(
     smooth_alpha: Single = 0.0,
     training: bool = False,
 ) -> Tensor:
-    """Softmax of all but the first axis, of axis 1 (multi_output) or the last (preserve_shape); gradient of cross-entropy."""
+    """Softmax of all but the first axis, of axis 1 (multi_output) or the last (preserve_shape); gradient of cross-entropy.
+
+    With out_grad times the gradient from above, as documented (MXNet 1.9.1 takes the output for it); with multi_output
+    nothing is smoothed.
+    """
     rows = data if multi_output else data.reshape(-1, data.shape[-1]) if preserve_shape else data.flatten(1)
     output = torch.softmax(rows, 1)
     if label is None or not training:
@@ -65,14 +71,15 @@ def softmax_output(
     probability = output.reshape(output.shape[0], output.shape[1], -1)
     if label.numel() == data.numel():
         gradient = (probability - label.reshape(probability.shape)) * grad_scale
-        return with_own_gradient(data, output.reshape(data.shape), gradient.reshape(data.shape))
+        return with_own_gradient(data, output.reshape(data.shape), gradient.reshape(data.shape), out_grad)
     labels = label.reshape(probability.shape[0], -1)
-    gradient, counted = softmax_gradient(probability, labels, ignore_label if use_ignore else None, smooth_alpha)
+    smooth = 0.0 if multi_output else smooth_alpha
+    gradient, counted = softmax_gradient(probability, labels, ignore_label if use_ignore else None, smooth)
     scale = grad_scale / probability.shape[2] if normalization != "valid" else grad_scale
     if normalization == "batch":
         scale = scale / label.shape[0]
     gradient = gradient * scale / counted if normalization == "valid" else gradient * scale
-    return with_own_gradient(data, output.reshape(data.shape), gradient.reshape(data.shape))
+    return with_own_gradient(data, output.reshape(data.shape), gradient.reshape(data.shape), out_grad)
 
 
 def regression(data: Tensor, output: Tensor, label: Tensor | None, error: Tensor | None, scale: float) -> Tensor:
