@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -77,6 +78,7 @@ def measure(config: str, size: tuple[int, int], rounds: int) -> dict:
         "median_s": {name: round(statistics.median(values), 3) for name, values in seconds.items()},
         "mxnet_over_torch": round(best["mxnet"] / best["torch"], 2),
         "goal": GOALS["dcn" in config],
+        "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1),  # of both, so far
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "date": time.strftime("%Y-%m-%d"),
     }

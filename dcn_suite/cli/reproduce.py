@@ -37,7 +37,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--results", metavar="DIR", type=Path, help="where results are stored (default: experiments/results)")
     add("--work", metavar="DIR", type=Path, default=Path("output/reproduce"), help="where trainings are kept")
     add("--image-set", metavar="SET", help="score on this set instead of the row's own")
-    add("--again", action="store_true", help="run what is stored already once more")
+    add(
+        "--again",
+        action="store_true",
+        help="run what is stored already once more; a training that is kept under --work is scored anew",
+    )
     add(
         "--page",
         metavar="FILE",

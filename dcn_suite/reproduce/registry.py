@@ -15,6 +15,7 @@ TABLES = (
     "readme-voc", "readme-coco", "readme-fpn", "readme-deeplab", "mnist", "small-data",
 )  # fmt: skip
 FRAMEWORKS = ("mxnet", "torch")
+DATA_FOLDER = Path("data")  # where data sets are looked for when nobody says
 DATA = {
     "": "none",
     "voc0712": "VOC 2007 and 2012 trainval, VOC 2007 test; ImageNet weights of the backbone",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from dcn_suite.reproduce.registry import Row
+from dcn_suite.reproduce.registry import DATA_FOLDER, Row
 from dcn_suite.reproduce.results import claimed, new_result, result_path, store
 from dcn_tasks.errors import InputError
 
@@ -20,7 +20,7 @@ class Choice:
     frameworks: tuple[str, ...] | None = None
     seeds: tuple[int, ...] | None = None
     columns: tuple[str, ...] | None = None
-    data: Path = Path("data")
+    data: Path = DATA_FOLDER
     results: Path = Path("results")
     work: Path = Path("output/reproduce")
     image_set: str | None = None

@@ -9,7 +9,7 @@ import numpy as np
 
 from dcn_suite.checkpoints import read_checkpoint
 from dcn_suite.evaluation import look_at, scores_of
-from dcn_suite.reproduce.registry import Row
+from dcn_suite.reproduce.registry import DATA_FOLDER, Row
 from dcn_suite.training import Settings, run_training
 from dcn_tasks.config import Config
 from dcn_tasks.data import open_dataset
@@ -47,7 +47,8 @@ def train_and_score(
             "`dcn eval --results FILE` writes to COCO's evaluation server, or score on images it was not trained on (--image-set)"
         )
     home = data / row.folder
-    folder = home if home.is_dir() or row.folder else None  # None: the configuration's dataset.dataset_path
+    unsaid = data == DATA_FOLDER and not row.folder and not home.is_dir()
+    folder = None if unsaid else home  # None: the configuration's dataset.dataset_path
     open_dataset(cfg, "train", folder)
     dataset = open_dataset(cfg, "test", folder, image_set=image_set)
     trained = run_training(Settings(row.config, framework, output=work, data=folder, resume=True, seed=seed))

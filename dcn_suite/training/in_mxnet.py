@@ -11,7 +11,7 @@ from dcn_tasks.data import LoadedUpdate
 from dcn_tasks.errors import InputError
 from dcn_tasks.recipe import schedule_of
 from dcn_tasks.training_loop import Update
-from mxnet_ref.checkpoint import load_state, save_momentum, save_state
+from mxnet_ref.checkpoint import checkpoint_path, load_state, save_momentum, save_state
 from mxnet_ref.processes import join
 from mxnet_ref.trainer import Trainer
 from weights_convert import Params
@@ -63,14 +63,14 @@ class Run:
     def save_state(self, path: Path) -> None:
         save_state(path, *self.learner.parameters(), self.learner.momentum(), self.learner.updates)
 
-    def save_epoch(self, prefix: Path, epoch: int) -> Path:
+    def save_epoch(self, prefix: Path, epoch: int) -> None:
         """PREFIX-%04d.params with `_test` copies, and PREFIX-%04d.states.params, as the original's."""
         save_momentum(prefix, epoch, self.learner.momentum())
-        return mxnet_ref.save_checkpoint(prefix, epoch, *self.learner.parameters(), self.cfg)
+        mxnet_ref.save_checkpoint(prefix, epoch, *self.learner.parameters(), self.cfg)
 
-    def finish(self, folder: Path, newest: Path) -> Path:
+    def finish(self, folder: Path, prefix: Path, epoch: int) -> Path:
         """The last epoch's .params serves detection as it is."""
-        return newest
+        return checkpoint_path(prefix, epoch)
 
 
 def updates_of(state: Path) -> int:

@@ -82,13 +82,11 @@ class Run:
             path, self.learner.network, self.learner.optimizer, step=self.learner.updates, config=to_plain(self.cfg)
         )
 
-    def save_epoch(self, prefix: Path, epoch: int) -> Path:
+    def save_epoch(self, prefix: Path, epoch: int) -> None:
         """PREFIX-EPOCH.safetensors, from which `dcn train --weights` and `dcn predict` start."""
-        path = Path(f"{prefix}-{epoch:04d}.safetensors")
-        self.save_state(path)
-        return path
+        self.save_state(Path(f"{prefix}-{epoch:04d}.safetensors"))
 
-    def finish(self, folder: Path, newest: Path) -> Path:
+    def finish(self, folder: Path, prefix: Path, epoch: int) -> Path:
         """model.safetensors, as `dcn convert` writes it: ready for detection, normalised boxes beside."""
         tensors = {name: tensor.detach().cpu() for name, tensor in self.learner.network.state_dict().items()}
         for entry in rules_for(self.cfg).entries.values():

@@ -57,6 +57,11 @@ def run_part(cfg: Config, settings: Settings, framework: ModuleType, rank: int, 
         cfg, settings, start, updates_per_epoch=loader.updates_per_epoch, images_per_update=images, state=state,
         warmup_from=warmup_begins(folder, framework, state, settings, rank),
     )  # fmt: skip
+    if run.updates > last:
+        raise InputError(
+            f"{settings.output}: holds {run.updates} updates, expected to go on to {last}: give more --steps (or "
+            "TRAIN.end_epoch), or another --output"
+        )
     task = task_of(cfg)
     log = TrainingLog(
         f"training ({settings.framework})", done=run.updates, last=last, epoch_length=loader.updates_per_epoch,
@@ -74,8 +79,10 @@ def follow(
     run, loader: Loader, folder: RunFolder, log: TrainingLog, task: Task, *, last: int, save_every: int, saves: bool
 ) -> dict[str, object]:
     """The updates that are left, with their log and checkpoints. run: of in_torch or in_mxnet. Returns: as run_training."""
-    written: list[Path] = []
     newest: dict[str, float] = {}
+
+    def epoch_of(number: int) -> int:
+        return -(-number // loader.updates_per_epoch)
 
     def watch(update: Update, images: list[Image]) -> None:
         pairs = zip(run.arrays(update), images, strict=True)
@@ -83,7 +90,7 @@ def follow(
         log.update(update.number, update.lr, dict(newest))
 
     def save_epoch(number: int) -> None:
-        written.append(run.save_epoch(folder.prefix, -(-number // loader.updates_per_epoch)))
+        run.save_epoch(folder.prefix, epoch_of(number))
 
     state = folder.path / run.LAST
     if run.updates < last:
@@ -99,15 +106,14 @@ def follow(
             if saves
             else (),
         )
-        if saves:
-            written.append(run.finish(folder.path, written[-1]))
+    weights = run.finish(folder.path, folder.prefix, epoch_of(last)) if saves else None
     return {
         "updates": last,
         "epochs": last / loader.updates_per_epoch,
         "images_per_update": loader.images_per_update,
         "metrics": newest,
         "left_out": loader.skipped,
-        "weights": str(written[-1]) if written else None,
+        "weights": str(weights) if weights else None,
         "output": str(folder.path),
     }
 

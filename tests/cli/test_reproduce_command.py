@@ -43,6 +43,7 @@ def test_missing_data_is_said_with_its_layout_and_where_it_is_published(capsys, 
         (["complexity/rfcn", "--framework", "mxnet"], "--framework: expected of torch, got 'mxnet'"),
         (["coco/rfcn", "--framework", "torch"], "test-dev2015 has no public ground truth: use `dcn train"),
         (["--run"], "name a table"),
+        (["ablation-layers/rfcn-3", "--data", "absent"], "absent: expected VOC2007/JPEGImages"),
         (["mnist", "--page", "x.md"], "leave TABLE and --run out"),
     ],
 )

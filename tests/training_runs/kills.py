@@ -112,18 +112,20 @@ def torment(framework: str, kills: int, folder: Path, *, seed: int, longest: flo
     config = write_config(folder, **changes)
     calm, tormented = folder / f"{framework}-calm", folder / f"{framework}-killed"
     finish(config, framework, calm)
+    last = updates_in(calm / LAST[framework])
     moments, result = random.Random(seed), Killed(framework)
-    while len(result.updates) < kills:
-        if not kill_once(config, framework, tormented, moments.uniform(0, longest)):  # it came to its end
+    while True:
+        killed = kill_once(config, framework, tormented, moments.uniform(0, longest))
+        if killed:
+            result.updates.append(updates_in(tormented / LAST[framework]))
+        enough = len(result.updates) == kills
+        if enough or not killed or result.updates[-1] == last:  # nothing is left to disturb: look, and begin anew
+            if killed:
+                finish(config, framework, tormented, "--resume")
             result.same = same_state(calm, tormented, framework)
-            if not result.same:
+            if enough or not result.same:
                 return result
             shutil.rmtree(tormented)
-            continue
-        result.updates.append(updates_in(tormented / LAST[framework]))
-    finish(config, framework, tormented, "--resume")
-    result.same = same_state(calm, tormented, framework)
-    return result
 
 
 def same_state(one: Path, other: Path, framework: str) -> bool:

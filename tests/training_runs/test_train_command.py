@@ -1,6 +1,7 @@
 """`dcn train` in one process: what it leaves, what it refuses, how it ends."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +80,20 @@ def test_the_originals_resume_warms_up_again(framework, tmp_path):
     assert train(tmp_path, *again, config=config) == 0
     rates = [row["lr"] for row in read_rows(tmp_path / "run" / "metrics.jsonl")]
     assert rates == [0.001, 0.001, 0.02, 0.02, 0.001, 0.001, 0.02, 0.02]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_finished_training_names_its_weights_again(framework, tmp_path, capsys):
+    """Also one that was killed after its last state and before model.safetensors."""
+    said = []
+    for more in ((), ("--resume",)):
+        assert train(tmp_path, "--framework", framework, "--json", *more) == 0
+        said.append(json.loads(capsys.readouterr().out)["weights"])
+        assert Path(said[-1]).is_file()
+        (tmp_path / "run" / "model.safetensors").unlink(missing_ok=framework == "mxnet")
+    assert said[0] == said[1]
+    assert train(tmp_path, "--framework", framework, "--resume", "--steps", "3") == 2
+    assert "holds 4 updates, expected to go on to 3" in capsys.readouterr().err
 
 
 @pytest.mark.mxnet
