@@ -10,7 +10,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
-WAITING = 8  # arrays of a running network that wait to be judged, and are kept in memory for that
+WAITING = 2  # arrays of a running network that wait to be judged, and are kept in memory for that
 
 
 def ahead(function: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[Found]:
