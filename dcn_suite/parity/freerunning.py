@@ -11,6 +11,7 @@ from dcn_suite.parity.isolated import as_shape
 from dcn_suite.parity.judge import largest, largest_difference
 from dcn_suite.parity.kinks import DEFORMABLE_CONVOLUTIONS, conv_positions, rois_of_other_cells
 from dcn_suite.parity.matching import match_boxes
+from dcn_suite.parity.overlap import Later
 from dcn_suite.parity.port import Port
 from dcn_suite.parity.pyramid_pool import pyramid_rois_of_other_cells
 from dcn_suite.parity.reference import DTYPES, Reference
@@ -65,7 +66,9 @@ class FreeRun:
 
     def run(self, port: Port) -> list[Row]:
         """All rows: decisions, activations before the RoIs, outputs on matched RoIs, detections, fairness."""
-        port.chain(self.reference.inputs("test"), list(self.by_module.values()), decisions=None, grad=False, sink=self)
+        inputs, segments = self.reference.inputs("test"), list(self.by_module.values())
+        with Later() as later:
+            port.chain(inputs, segments, decisions=None, grad=False, sink=later(self))
         rows = [
             reported_row(CHECK, kind, "decisions", f"of {total} decisions, differ between the frameworks", 0, differing)
             for kind, (differing, total) in self.differing.items()
