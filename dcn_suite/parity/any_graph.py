@@ -12,6 +12,7 @@ from dcn_suite.parity.graph_outputs import Key, Outputs, node_keys, outputs_in_o
 from dcn_suite.parity.judge import Judgement, judge_function, judge_rounding, judge_without_float64
 from dcn_suite.parity.port import onednn
 from dcn_suite.parity.rows import Row, Table, failed_row, judged_row, reported_row
+from dcn_suite.parity.trial import check_runs
 from dcn_suite.parity.whole_numbers import floating_part, judge_whole, whole_names
 from weights_convert import Params, Sparse, parse_symbol
 from weights_convert.translate import convert
@@ -167,8 +168,7 @@ def live(
     try:
         mxnet64 = every_output(in_float64(part), arg, aux, values, dtype="float64") if part else {}
     except Exception as error:  # MXNet's own error type is not imported here
-        lines = [line for line in str(error).splitlines() if "Error" in line or "Check failed" in line]
-        mxnet64, note = None, f"MXNet has no float64 of this graph: {(lines or [str(error)])[-1].strip()[:200]}"
+        mxnet64, note = None, f"MXNet has no float64 of this graph: {reason_of(error)}"
     step("PyTorch")
     names = whole_names(text)
     whole = frozenset(key for key in mxnet32 if key[0] in names)
@@ -229,9 +229,14 @@ def verify(
     arrays = Params(dense(params.arg), dense(params.aux), [], params.bare)
     module = convert(parse_symbol(text), arrays, inputs=names)
     module64 = convert(parse_symbol(in_float64(text)), arrays, inputs=names)
+    step("PyTorch")
+    check_runs(module, inputs)
     if importlib.util.find_spec("mxnet") is not None:
         aux = {**{name: arrays.arg[name] for name in arrays.bare if name in arrays.arg}, **arrays.aux}
-        table, note = live(module, text, arrays.arg, aux, inputs, module64=module64, step=step)
+        try:
+            table, note = live(module, text, arrays.arg, aux, inputs, module64=module64, step=step)
+        except RuntimeError as error:  # MXNet's own; PyTorch has run
+            return {"verdict": "not verified", "why": f"MXNet can't run this graph here: {reason_of(error)}"}
         source = "MXNet, run here"
     elif recorded is not None:
         table, note, source = against_recording(module, module64, inputs, recorded), "", "recorded outputs of MXNet"
@@ -247,6 +252,12 @@ def verify(
         "worst_disagreement": table.worst_disagreement,
         "rows": table.as_list(),
     }
+
+
+def reason_of(error: Exception) -> str:
+    """The one line of MXNet's message that says what is wrong."""
+    lines = [line for line in str(error).splitlines() if "Error" in line or "Check failed" in line]
+    return (lines or [str(error)])[-1].strip()[:200]
 
 
 def dense(group: Mapping[str, Any]) -> dict[str, np.ndarray]:

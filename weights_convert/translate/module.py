@@ -20,6 +20,7 @@ from weights_convert.tensors import to_tensor
 from weights_convert.translate import operators as _operators  # noqa: F401  fills the registry
 from weights_convert.translate.ages import brought_up
 from weights_convert.translate.fused import inner_attributes
+from weights_convert.translate.learned import check_present, check_shapes
 from weights_convert.translate.registry import LEARNED, REGISTRY, Operator
 
 SAFE_NAME = re.compile(
@@ -28,6 +29,10 @@ SAFE_NAME = re.compile(
 HOW_TO_REGISTER = (
     "register a translation: `from weights_convert.translate import operator`, then a function under "
     '@operator("{name}") with the inputs as parameters and the attributes as keyword-only ones (docs/any_model.md)'
+)
+WITHOUT_SUBGRAPHS = (
+    "export the network from MXNet with its loops unrolled and its branches chosen, and without a subgraph backend "
+    "(MXNET_SUBGRAPH_BACKEND=NONE)"
 )
 NODE = "mxnet"  # key in fx.Node.meta
 MODULE = "mxnet"  # key in GraphModule.meta
@@ -68,6 +73,9 @@ def translations(graph: Graph) -> list[Operator | None]:
         }
         listed = ", ".join(f"{name} ({count} nodes, first {first[name]})" for name, count in missing.most_common())
         remedy = HOW_TO_REGISTER.format(name=next(iter(first)))
+        inner = {name for node, name in zip(graph.nodes, names, strict=True) if name in missing and node.subgraphs}
+        if inner:
+            remedy = f"{', '.join(sorted(inner))}: such a node holds a graph of its own; {WITHOUT_SUBGRAPHS}"
         raise InputError(f"this graph has {len(missing)} operators without a translation: {listed}; {remedy}")
     return [None if name is None else REGISTRY[name] for name in names]
 
@@ -114,15 +122,18 @@ class ModuleBuilder:
         """Placeholders (required ones first) and parameters for all variables."""
         uses = self.uses()
         wanted = []
+        missing: dict[str, str] = {}
         for place, node in enumerate(self.graph.nodes):
             if not node.is_variable:
                 continue
             array = self.array_of(node)
             if array is None:
-                self.check_is_input(node, uses.get(place, []))
+                role = self.role_of_missing(node, uses.get(place, []))
+                missing |= {node.name: role} if role else {}
                 wanted.append((all(optional for _, optional in uses.get(place, [])), place, node))
             else:
                 self.parameter(place, node, array)
+        check_present(missing, self.arg.keys() | self.aux.keys())
         for optional, place, node in sorted(wanted, key=lambda each: each[:2]):
             self.placeholder(place, node, optional and bool(uses.get(place)))
 
@@ -143,13 +154,11 @@ class ModuleBuilder:
         first, second = (self.aux, self.arg) if node.aux else (self.arg, self.aux)
         return first.get(node.name, second.get(node.name))
 
-    def check_is_input(self, node: Node, uses: list[tuple[str, bool]]) -> None:
-        learned = [name for name, _ in uses if name in LEARNED]
-        if learned and (self.inputs is None or node.name not in self.inputs):
-            raise InputError(
-                f"{node.name}: the graph reads it as {learned[0]}, and the parameter file does not have it; give the file "
-                "that belongs to this graph, or name it in `inputs`"
-            )
+    def role_of_missing(self, node: Node, uses: list[tuple[str, bool]]) -> str | None:
+        """What the graph reads an array as that no caller gives, so that the file should have it; None for an input."""
+        if self.inputs is not None and node.name in self.inputs:
+            return None
+        return next((name for name, _ in uses if name in LEARNED), None)
 
     def parameter(self, place: int, node: Node, array: np.ndarray | Sparse) -> None:
         if node.name not in self.paths:
@@ -204,6 +213,7 @@ class ModuleBuilder:
             expected = ", ".join(found.inputs) or "no inputs"
             raise InputError(f"{where}: {found.name} takes {expected}; the file gives it {len(arguments)} inputs")
         values = attributes_of(node, found)
+        check_shapes(node, found, values, self.arrays_of(node, found))
         kwargs = {**values, "training": self.training} if found.takes_training else dict(values)
         made = self.fx.create_node("call_function", found.function, tuple(arguments), kwargs, name=node.name)
         made.meta[NODE] = node
@@ -213,6 +223,15 @@ class ModuleBuilder:
             return
         for index in range(count):
             self.values[place, index] = self.fx.create_node("call_function", python_operator.getitem, (made, index))
+
+    def arrays_of(self, node: Node, found: Operator) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Input of the operator -> name and shape of the file's array that it is."""
+        sources = [self.graph.nodes[entry.node] for entry in node.inputs]
+        arrays = {
+            found.input_name(place): self.array_of(each) for place, each in enumerate(sources) if each.is_variable
+        }
+        names = {found.input_name(place): each.name for place, each in enumerate(sources)}
+        return {role: (names[role], tuple(array.shape)) for role, array in arrays.items() if array is not None}
 
     def value(self, node: int, output: int, where: str) -> fx.Node:
         if (node, output) not in self.values:

@@ -1,0 +1,80 @@
+"""A parameter file of another graph, inputs of another size, nodes that hold graphs: each ends in a sentence that names what is wrong."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dcn_suite.parity.trial import check_runs
+from dcn_tasks.errors import InputError
+from tests.convert_any.small_graph import Builder, small_graph, small_params
+from weights_convert import Params, convert, parse_symbol
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "words"),
+    [
+        ("fc_weight", (5, 4), r"fc_weight: the file has \[5, 4\], and FullyConnected 'fc' wants \[4, any\] for its weight"),
+        ("fc_bias", (5,), r"fc_bias: .*'fc' wants \[4\] for its bias"),
+        ("stage1_unit1_conv_weight", (4, 4, 5, 5), r"\[4, 4, 5, 5\], and Convolution 'stage1_unit1_conv' wants \[4, any, 3, 3\]"),
+        ("stage1_unit2_bn_beta", (3,), "BatchNorm 'stage1_unit2_bn'.*is this the parameter file of this graph"),
+    ],
+)  # fmt: skip
+def test_array_of_another_network_is_named_with_its_node(name, shape, words):
+    params = small_params()
+    params.arg[name] = np.zeros(shape, np.float32)
+    with pytest.raises(InputError, match=words):
+        convert(small_graph(), params)
+
+
+def deconvolution(**attrs: object):
+    net = Builder()
+    head = net.call("Deconvolution", "up", net.variable("data"), net.variable("up_weight"), kernel="(4, 4)", **attrs)
+    return parse_symbol(json.dumps({"nodes": net.nodes, "arg_nodes": [], "heads": [[head, 0, 0]]}))
+
+
+def test_grouped_transposed_convolution_has_its_filters_over_the_groups():
+    given = Params({"up_weight": np.zeros((4, 2, 4, 4), np.float32)})
+    convert(deconvolution(num_filter=8, num_group=4), given)
+    with pytest.raises(InputError, match=r"wants \[any, 8, 4, 4\]"):
+        convert(deconvolution(num_filter=8), given)
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        ({"a": 1}, "nor 11 others that the graph needs; it has a; give the file that belongs"),
+        ({}, "it has no arrays"),
+        ({"features.0.weight": 1, "features.0.bias": 1}, "it has features.0.bias, features.0.weight; .*save_parameters: use export"),
+        ({"arg:fc_weight": 1}, "prefix twice"),
+    ],
+)  # fmt: skip
+def test_file_of_another_network_says_what_it_has(there, words):
+    with pytest.raises(InputError, match=words):
+        convert(small_graph(), Params({name: np.zeros(1, np.float32) for name in there}))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ({"date": (1, 4, 6, 5)}, "input 'date': the graph has no such variable; its inputs are data, softmax_label"),
+        ({"softmax_label": (1,)}, "input 'data': the graph needs it"),
+        ({"data": (1, 3, 6, 5)}, r"node 'stage1_unit1_conv' \(Convolution\) can't take data \[1, 3, 6, 5\], weight \[4, 4, 3, 3\]"),
+    ],
+)  # fmt: skip
+def test_inputs_that_do_not_fit_are_named(inputs, words):
+    module = convert(small_graph(), small_params())
+    with pytest.raises(InputError, match=words):
+        check_runs(module, {name: np.zeros(shape, np.float32) for name, shape in inputs.items()})
+
+
+def test_inputs_that_fit_pass_without_the_label():
+    check_runs(convert(small_graph(), small_params()), {"data": np.zeros((2, 4, 6, 5), np.float32)})
+
+
+def test_node_that_holds_a_graph_is_refused_with_what_to_do():
+    inner = {"nodes": [{"op": "null", "name": "x", "inputs": []}], "arg_nodes": [0], "heads": [[0, 0, 0]]}
+    node = {"op": "_foreach", "name": "loop", "inputs": [[0, 0, 0]], "subgraphs": [inner]}
+    text = json.dumps({"nodes": [*inner["nodes"], node], "arg_nodes": [0], "heads": [[1, 0, 0]]})
+    with pytest.raises(InputError, match=r"_foreach \(1 nodes, first loop\).*holds a graph of its own.*unrolled"):
+        convert(parse_symbol(text), Params())
