@@ -66,7 +66,8 @@ class RecordingWriter:
             if np.asarray(array).dtype.kind not in "fiub":
                 raise TypeError(f"recording {name}: {array_name}: expected numbers, got {np.asarray(array).dtype}")
         with atomic_path(path) as temporary:
-            (np.savez_compressed if compress else np.savez)(temporary, **numbered)
+            save = np.savez_compressed if compress else np.savez
+            save(temporary, **numbered)  # type: ignore[arg-type]  # NumPy 2's annotations take any name for allow_pickle
         self.manifest["files"][path.name] = {
             "sha256": sha256(path),
             "arrays": dict(zip(arrays, numbered, strict=True)),

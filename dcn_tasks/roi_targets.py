@@ -70,7 +70,7 @@ def sample_rois(
         keep = np.concatenate([keep, padding])
     kept_labels = labels[keep]
     kept_labels[len(foreground) :] = 0
-    targets = np.zeros((len(keep), 4), np.float64)
+    targets: np.ndarray = np.zeros((len(keep), 4), np.float64)
     if len(gt_boxes):
         targets = encode_boxes(candidates[keep, 1:], gt_boxes[nearest[keep], :4])
         targets = (targets - np.asarray(bbox_means, np.float64)) / np.asarray(bbox_stds, np.float64)

@@ -42,7 +42,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--steps", metavar="N", type=int, help="updates in all (default: TRAIN.end_epoch epochs)")
     add("--images-per-update", metavar="K", type=int, help="over all processes (default: one a device of `gpus`)")
     add("--workers", metavar="N", type=int, default=1, help="threads that prepare images ahead (default: 1)")
-    add("--skip-bad-images", action="store_true", help="leave an unreadable image out instead of stopping")
+    add(
+        "--skip-bad",
+        "--skip-bad-images",
+        dest="skip_bad",
+        action="store_true",
+        help="leave images and annotations that cannot be used out instead of stopping, and list them",
+    )
     add(
         "--save-every",
         metavar="N",
@@ -70,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings(
         config=args.config, framework=args.framework, output=args.output, data=args.data, resume=args.resume,
         restart_warmup=args.restart_warmup, weights=args.weights, from_scratch=args.from_scratch, seed=args.seed,
-        steps=args.steps, images_per_update=args.images_per_update, workers=args.workers, skip_bad=args.skip_bad_images,
+        steps=args.steps, images_per_update=args.images_per_update, workers=args.workers, skip_bad=args.skip_bad,
         save_every=args.save_every, device=args.device, amp=args.amp, channels_last=args.channels_last,
     )  # fmt: skip
     try:
@@ -86,6 +92,6 @@ def run(args: argparse.Namespace) -> int:
         rows = [
             [name, value] for name, value in {**done, **done["metrics"]}.items() if name not in ("metrics", "left_out")
         ]
-        rows += [["left out", sentence] for sentence in done["left_out"].values()]
+        rows += [["left out", sentence] for sentence in done["left_out"]]
         print_table(f"dcn train {args.config} ({args.framework})", ("what", "value"), rows)
     return 0

@@ -39,9 +39,10 @@ def run_training(settings: Settings) -> dict[str, object]:
 def run_part(cfg: Config, settings: Settings, framework: ModuleType, rank: int, processes: int) -> dict[str, object]:
     """The training, as process `rank` of `processes` that share its updates. Returns, raises: as run_training."""
     images = settings.images_per_update or max(images_per_update(cfg), processes)
+    bad = "skip" if settings.skip_bad else "stop"
     loader = Loader(
-        open_dataset(cfg, "train", settings.data), cfg, seed=settings.seed, images_per_update=images,
-        workers=settings.workers, bad="skip" if settings.skip_bad else "stop", part=rank, parts=processes,
+        open_dataset(cfg, "train", settings.data, bad=bad), cfg, seed=settings.seed, images_per_update=images,
+        workers=settings.workers, bad=bad, part=rank, parts=processes,
     )  # fmt: skip
     last = settings.steps or round(cfg.TRAIN.end_epoch * loader.updates_per_epoch)
     if last <= 0:
@@ -70,7 +71,7 @@ def run_part(cfg: Config, settings: Settings, framework: ModuleType, rank: int, 
     )  # fmt: skip
     with log:
         if state is None:
-            for sentence in notes:
+            for sentence in [*notes, *(f"left out: {note}" for note in loader.dataset.notes)]:
                 log.say(sentence)
         return follow(run, loader, folder, log, task, last=last, save_every=settings.save_every, saves=rank == 0)
 
@@ -112,7 +113,7 @@ def follow(
         "epochs": last / loader.updates_per_epoch,
         "images_per_update": loader.images_per_update,
         "metrics": newest,
-        "left_out": loader.skipped,
+        "left_out": [*loader.dataset.notes, *loader.skipped.values()],
         "weights": str(weights) if weights else None,
         "output": str(folder.path),
     }

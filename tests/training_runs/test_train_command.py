@@ -9,6 +9,7 @@ from tolerances import LOSS_IN_BFLOAT16
 
 from dcn_suite.cli.main import main
 from dcn_tasks.training_log import read_rows
+from tests.tasks import made_data
 from tests.training_runs.kills import write_config
 from weights_convert import load_params, load_weights
 
@@ -127,3 +128,19 @@ def test_a_configuration_without_epochs_wants_steps(tmp_path, capsys):
     config = write_config(tmp_path, TRAIN__end_epoch=0)
     assert main(["train", str(config), "--output", str(tmp_path / "run")]) == 2
     assert "set it, or give --steps" in capsys.readouterr().err
+
+
+def test_a_run_told_to_skip_goes_on_past_annotations_and_images_and_lists_them(tmp_path, capsys):
+    objects = {name: [("worm", (2, 3, 20, 30), 0)] for name in ("one", "two", "three", "four")}
+    home = made_data.voc(tmp_path / "data", "2007", "train", objects)
+    (home / "Annotations" / "one.xml").write_text("", encoding="utf-8")
+    (home / "JPEGImages" / "two.jpg").write_bytes(b"no image")
+    own = {"dataset": "Folder", "image_set": "all", "NUM_CLASSES": 2, "CLASS_NAMES": ["worm"]}
+    config = write_config(tmp_path, **{f"dataset__{key}": value for key, value in own.items()})
+    words = ("--data", str(home), "--json")
+    assert train(tmp_path, *words, config=config) == 2
+    assert "one.xml" in capsys.readouterr().err
+    assert train(tmp_path, *words, "--skip-bad", "--steps", "6", config=config) == 0
+    reading, image = json.loads(capsys.readouterr().out)["left_out"]
+    assert "1 of 4 images left out" in reading and "one.xml" in reading and "two.jpg" in image
+    assert "one.xml" in (tmp_path / "run" / "training.log").read_text(encoding="utf-8")
