@@ -21,7 +21,7 @@ def nms(dets: np.ndarray, thresh: float, max_keep: int | None = None) -> np.ndar
     order = np.argsort(-dets[:, 4], kind="stable")
     boxes = dets[order, :4]
     area = areas(boxes)
-    alive = np.arange(len(boxes))
+    alive: np.ndarray = np.arange(len(boxes))
     keep: list[int] = []
     while len(alive) and (max_keep is None or len(keep) < max_keep):
         best, rest = alive[0], alive[1:]
@@ -50,7 +50,7 @@ def soft_nms(
         raise InputError(f"soft_nms: expected a positive width, got {thresh}: set TEST.SOFTNMS_THRESH")
     boxes, scores = np.asarray(dets[:, :4], np.float64), np.array(dets[:, 4], np.float64)
     area = areas(boxes)
-    alive = np.arange(len(boxes))
+    alive: np.ndarray = np.arange(len(boxes))
     keep: list[int] = []
     while len(alive) and (max_dets is None or len(keep) < max_dets):
         place = int(np.argmax(scores[alive]))
