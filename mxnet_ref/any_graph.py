@@ -140,9 +140,12 @@ def every_output(
         arg, aux, inputs: arrays by name. Arguments without an array (labels) are zeros of the inferred shape.
         dtype: floating-point arrays are cast to it; for float64 give a graph without float32 constants of its own.
     Returns: (name, occurrence of that name, output) -> array.
+    Raises: ValueError for float64 of an RNN whose activation MXNet computes in float32 all the same.
     """
     values = {**arg, **inputs}
     symbol = mx.sym.load_json(text)
+    if dtype == "float64" and any(each.get("mode") == "rnn_relu" for each in symbol.attr_dict().values()):
+        raise ValueError("Error: MXNet's RNN rounds to float32 inside its ReLU")
     symbol = mx.sym.load_json(as_witness(symbol.tojson(), ranks_of(symbol, values), dtype))
     internals = symbol.get_internals()
     keys = list(entries(internals))

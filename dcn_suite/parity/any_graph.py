@@ -41,6 +41,18 @@ def undecided(module: fx.GraphModule) -> dict[Key, str]:
     return result
 
 
+def broadcasting(module: fx.GraphModule) -> set[tuple[str, int]]:
+    """Nodes whose lengths MXNet infers (a begin state's batch, written as 0), and all that read them."""
+    keys = node_keys(module)
+    found: set[fx.Node] = set()
+    for each in module.graph.nodes:
+        op = each.meta[NODE].op if each in keys else ""
+        own = op in INFERRED and 0 in each.kwargs.get("shape", ())
+        if own or any(source in found for source in each.all_input_nodes):
+            found.add(each)
+    return {keys[each] for each in found if each in keys}
+
+
 @dataclass
 class Witnesses:
     """The outputs of one run by key; float64 of MXNet is None where an operator has no float64 there, and without the
@@ -67,7 +79,7 @@ def compare(module: fx.GraphModule, seen: Witnesses) -> Table:
     Without MXNet's float64, PyTorch's is the truth of the second rule, and MXNet's float32 may be at most four times as far
     from it as PyTorch's, plus two roundings (the row says so).
     """
-    free, ops = undecided(module), operators_by_key(module)
+    free, ops, broadcast = undecided(module), operators_by_key(module), broadcasting(module)
     rows: list[Row] = []
     judged: list[tuple[Key, Judgement]] = []
     for depth, (key, mine) in enumerate(seen.torch32.items()):
@@ -79,7 +91,7 @@ def compare(module: fx.GraphModule, seen: Witnesses) -> Table:
         if free.get(key) == "random":
             rows.append(reported_row(CHECK, label, quantity, "drawn at random", "—", "—", **extra))
             continue
-        judgement = judged_output(key, seen, decided=key in free, inferred=ops[key[:2]] in INFERRED)
+        judgement = judged_output(key, seen, decided=key in free, inferred=key[:2] in broadcast)
         if judgement.claims:
             judged.append((key, judgement))
             rows.append(judged_row(CHECK, label, quantity, judgement, **extra))
