@@ -20,20 +20,11 @@ class GradientSums:
         kind: default.kvstore. "local" and "device" both add on the CPU where the gradients are there; among several
             processes all of these are dist_sync, as one image a device is with both.
         processes: that share every update.
-    Raises: InputError for a kvstore of another kind, and for one of several processes in a process alone.
+    Raises: InputError as check_kind.
     """
 
     def __init__(self, kind: str, processes: Processes = ALONE):
-        if kind not in ON_ONE_MACHINE + SHARED:
-            raise InputError(
-                f"default.kvstore: expected one of {', '.join(ON_ONE_MACHINE + SHARED)}, got {kind!r}: the others leave "
-                "the order of updates to chance, and end elsewhere in every run"
-            )
-        if kind in SHARED and processes.store is None:
-            raise InputError(
-                f"default.kvstore: {kind} is for several processes, and this one is alone: start it with "
-                "python -m mxnet_ref.launch --workers N -m dcn_suite.cli.main train ..., or say local"
-            )
+        check_kind(kind, processes)
         self.processes = processes
         self.store = mx.kv.create(kind) if processes.store is None else processes.store
         self.known: set[str] = set()
@@ -56,6 +47,20 @@ class GradientSums:
             self.put([copied(into)], into)
             for array in into.values():
                 array /= self.processes.size
+
+
+def check_kind(kind: str, processes: Processes) -> None:
+    """Raises: InputError for a kvstore of another kind, and for one of several processes in a process alone."""
+    if kind not in ON_ONE_MACHINE + SHARED:
+        raise InputError(
+            f"default.kvstore: expected one of {', '.join(ON_ONE_MACHINE + SHARED)}, got {kind!r}: the others leave "
+            "the order of updates to chance, and end elsewhere in every run"
+        )
+    if kind in SHARED and processes.store is None:
+        raise InputError(
+            f"default.kvstore: {kind} is for several processes, and this one is alone: start it with "
+            "python -m mxnet_ref.launch --workers N -m dcn_suite.cli.main train ..., or say local"
+        )
 
 
 def copied(arrays: Named) -> dict[str, mx.nd.NDArray]:

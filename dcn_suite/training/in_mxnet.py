@@ -12,6 +12,7 @@ from dcn_tasks.errors import InputError
 from dcn_tasks.recipe import schedule_of
 from dcn_tasks.training_loop import Update
 from mxnet_ref.checkpoint import checkpoint_path, load_state, save_momentum, save_state
+from mxnet_ref.gradient_sums import check_kind
 from mxnet_ref.processes import join
 from mxnet_ref.trainer import Trainer
 from weights_convert import Params
@@ -78,10 +79,11 @@ def updates_of(state: Path) -> int:
 
 
 @contextmanager
-def joined(settings: Settings) -> Iterator[tuple[int, int]]:
+def joined(cfg: Config, settings: Settings) -> Iterator[tuple[int, int]]:
     """(rank, number of processes), (0, 1) without MXNet's launcher. A scheduler or server ends in here."""
     processes = join()
     try:
+        check_kind(cfg.default.kvstore, processes)
         yield processes.rank, processes.size
     except BaseException:
         processes.leave_the_others()

@@ -113,7 +113,7 @@ def device_of(settings: Settings) -> torch.device:
 
 
 @contextmanager
-def joined(settings: Settings) -> Iterator[tuple[int, int]]:
+def joined(cfg: Config, settings: Settings) -> Iterator[tuple[int, int]]:
     """(rank, number of processes) when torchrun started this one, else (0, 1)."""
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield 0, 1

@@ -32,7 +32,7 @@ def run_training(settings: Settings) -> dict[str, object]:
     """
     cfg = load_config(settings.config)
     framework = module_of(settings.framework)
-    with framework.joined(settings) as (rank, processes):
+    with framework.joined(cfg, settings) as (rank, processes):
         return {"rank": rank, **run_part(cfg, settings, framework, rank, processes)}
 
 

@@ -67,6 +67,14 @@ def test_low_precision_and_channels_last_train(tmp_path):
 
 
 @pytest.mark.mxnet
+def test_a_kvstore_of_several_processes_is_refused_before_anything_is_written(tmp_path, capsys):
+    config = write_config(tmp_path, default__kvstore="dist_sync")
+    assert train(tmp_path, "--framework", "mxnet", config=config) == 2
+    assert "several processes, and this one is alone" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.mxnet
 def test_options_of_pytorch_are_refused_for_mxnet(tmp_path, capsys):
     assert train(tmp_path, "--framework", "mxnet", "--amp", "bf16") == 2
     assert "--amp is PyTorch's" in capsys.readouterr().err
