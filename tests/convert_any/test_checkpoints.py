@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.convert_any.emitted import emitted_model
 from tests.convert_any.recorded import RECORDED, checkpoint
 from tests.tolerances import RECORDED_FLOAT32, RECORDED_RNN_TANH
 from weights_convert import Params, convert, parse_symbol
 from weights_convert.arrays import Sparse
 from weights_convert.translate import input_names
+from weights_convert.translate.back import to_symbol
 from weights_convert.translate.precision import in_float64
 
 RANDOM = {"sagemaker_ntm": (1,)}  # three of its four outputs are drawn at random; these are not
@@ -32,6 +34,33 @@ def test_converted_module_gives_the_recorded_outputs(checkpoints_folder, name):
         if place in RANDOM.get(name, (place,)):
             error = np.abs(ours.numpy() - theirs).max() / np.abs(theirs).max()
             assert error <= tolerance, f"output {place}: {error}"
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_source_of_a_real_model_gives_its_numbers(checkpoints_folder, tmp_path, name):
+    given = checkpoint(checkpoints_folder / name)
+    module = convert(given.symbol, given.params, inputs=given.inputs)
+    emitted = emitted_model(module, tmp_path)
+    torch.manual_seed(0)  # one of them draws
+    expected = outputs_of(module, given.inputs)
+    torch.manual_seed(0)
+    names = input_names(module)
+    with torch.no_grad():
+        found = emitted(**{names[key]: torch.from_numpy(value) for key, value in given.inputs.items() if key in names})
+    for ours, theirs in zip(found if isinstance(found, tuple) else (found,), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.mxnet
+@pytest.mark.parametrize("name", [each for each in RECORDED if each not in RANDOM])
+def test_real_model_goes_back_to_mxnet(checkpoints_folder, name):
+    from mxnet_ref.any_graph import head_outputs
+
+    given = checkpoint(checkpoints_folder / name)
+    text, params = to_symbol(convert(given.symbol, given.params, inputs=given.inputs))
+    found = head_outputs(text, params.arg, params.aux, given.inputs)
+    for ours, theirs in zip(found, given.outputs, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=RECORDED_FLOAT32 * np.abs(theirs).max())
 
 
 def test_all_recorded_checkpoints_are_tried(checkpoints_folder):
