@@ -1,5 +1,6 @@
 """One model of GluonCV's zoo: built with made-up weights, converted, all layers compared."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -91,15 +92,26 @@ def calibrated(
     return arg, aux, calibrator.quiet
 
 
-def check(name: str, seed: int = 0) -> dict:
-    """The row of one model: verdict holds, red, not converted or not run, with the reason, counts and errors."""
+@dataclass(frozen=True)
+class Converted:
+    """A model with made-up weights, and PyTorch's module of it. text: its symbol.json. inputs: by name."""
+
+    module: fx.GraphModule
+    text: str
+    arg: dict[str, np.ndarray]
+    aux: dict[str, np.ndarray]
+    inputs: dict[str, np.ndarray]
+
+
+def converted(name: str, seed: int) -> tuple[dict[str, Any], Converted | None]:
+    """The head of a model's row; and the model, or None where the row says why not."""
     from mxnet_ref.zoo import made_up, zoo_model
 
     row: dict[str, Any] = {"name": name}
     try:
         model = zoo_model(name)
     except Exception as error:
-        return row | {"verdict": "not run", "why": f"GluonCV or MXNet: {first_line(error)}"}
+        return row | {"verdict": "not run", "why": f"GluonCV or MXNet: {first_line(error)}"}, None
     shapes = [list(shape) for shape in model.inputs.values()]
     row["input"] = shapes[0] if len(shapes) == 1 else shapes
     row |= {"smaller": model.smaller} if model.smaller else {}
@@ -111,25 +123,42 @@ def check(name: str, seed: int = 0) -> dict:
     try:
         arg, aux, row["quiet"] = calibrated(graph, arg, aux, inputs)
         module = convert(graph, Params(dict(arg), dict(aux)), inputs=inputs)
-        module64 = convert(parse_symbol(in_float64(model.text), name), Params(dict(arg), dict(aux)), inputs=inputs)
+    except Exception as error:
+        return row | {"verdict": "not converted", "why": first_line(error)}, None
+    return row, Converted(module, model.text, arg, aux, inputs)
+
+
+def check(name: str, seed: int = 0) -> dict:
+    """The row of one model: verdict holds, red, not converted or not run, with the reason, counts and errors."""
+    row, model = converted(name, seed)
+    if model is None:
+        return row
+    params = Params(dict(model.arg), dict(model.aux))
+    try:
+        module64 = convert(parse_symbol(in_float64(model.text), name), params, inputs=model.inputs)
     except Exception as error:
         return row | {"verdict": "not converted", "why": first_line(error)}
     try:
-        table, note = live(module, model.text, arg, aux, inputs, module64=module64)
+        table, note = live(model.module, model.text, model.arg, model.aux, model.inputs, module64=module64)
     except Exception as error:
         return row | {"verdict": "not run", "why": first_line(error)}
-    back = came_back(module, model.text, arg, aux, inputs)
-    return row | summary(table) | {"back": back} | ({"note": note} if note else {})
+    return row | summary(table) | {"back": came_back(model)} | ({"note": note} if note else {})
 
 
-def came_back(module: fx.GraphModule, text: str, arg: dict, aux: dict, inputs: dict[str, np.ndarray]) -> str:
+def check_back(name: str, seed: int = 0) -> dict:
+    """What a row says of the way back alone."""
+    row, model = converted(name, seed)
+    return {"name": name, "back": came_back(model) if model else row["why"]}
+
+
+def came_back(model: Converted) -> str:
     """The way back: MXNet on the symbol.json and arrays that `to_symbol` writes, beside MXNet on the original ones."""
     from mxnet_ref.any_graph import head_outputs
 
     try:
-        again, params = to_symbol(module)
-        first = head_outputs(text, arg, aux, inputs)
-        second = head_outputs(again, params.arg, params.aux, inputs)
+        again, params = to_symbol(model.module)
+        first = head_outputs(model.text, model.arg, model.aux, model.inputs)
+        second = head_outputs(again, params.arg, params.aux, model.inputs)
     except Exception as error:
         return first_line(error)
     if all(np.array_equal(one, other, equal_nan=True) for one, other in zip(first, second, strict=True)):
