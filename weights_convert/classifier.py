@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dcn_tasks.classifier import OFFSETS, ClassifierSpec
-from weights_convert.rules.rule import Entry, Rule, expand
+from weights_convert.rules.rule import Binding, Entry, Rule, Scopes, expand
 
 Arrays = dict[str, np.ndarray]
 
@@ -26,11 +26,11 @@ LAYER = (
 
 def entries(spec: ClassifierSpec) -> list[Entry]:
     """Every array of the network under both names."""
-    layers = [
+    layers: list[Binding] = [
         {"layer": place + 1, "place": place, "inputs": inputs, "width": width}
         for place, (inputs, width) in enumerate(zip(spec.inputs, spec.widths, strict=True))
     ]
-    scopes = {
+    scopes: Scopes = {
         "layer": layers,
         "deformable": [layers[place] for place in spec.deformable],
         "network": [{"classes": spec.num_classes, "last": spec.widths[-1]}],

@@ -60,7 +60,7 @@ def level_bindings(spec: NetworkSpec) -> list[Binding]:
     stages = [EXPANSION * spec.base_width * 2**index for index in range(4)]
     sources = [*[spec.head_width] * 4, stages[-1]]
     return [
-        head_binding(spec) | {"level": f"p{2 + index}", "stage": stage, "source": source}
+        {**head_binding(spec), "level": f"p{2 + index}", "stage": stage, "source": source}
         for index, (stage, source) in enumerate(zip([*stages, stages[-1]], sources, strict=True))
     ]
 

@@ -29,8 +29,8 @@ def give_to_variable(nodes: list[Node], node: Node, key: str, attrs: dict[str, s
     """`weight_lr_mult` of a convolution is its weight's `__lr_mult__`; a key that names no variable stays."""
     hidden = next(each for each in HIDDEN_KEYS if key.endswith(f"_{each}"))
     found = REGISTRY.get(node.op)
-    for position, entry in enumerate(node.inputs if found else ()):
+    for position, entry in enumerate(node.inputs):
         owner = nodes[entry.node]
-        if owner.is_variable and found.input_name(position) == key.removesuffix(f"_{hidden}"):
+        if found and owner.is_variable and found.input_name(position) == key.removesuffix(f"_{hidden}"):
             nodes[entry.node] = replace(owner, attrs={**owner.attrs, f"__{hidden}__": attrs.pop(key)})
             return

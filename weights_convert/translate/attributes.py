@@ -4,17 +4,30 @@ import math
 import re
 import struct
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin
 
 MAX_TEXT = 1 << 16  # the longest real value is an __init__ of a few hundred letters
 MAX_ITEMS = 4096
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-WORDS = {"None": None, "none": None, "null": None, "True": True, "true": True, "False": False, "false": False}
+WORDS: dict[str, float | bool | None] = dict.fromkeys(("None", "none", "null"))
+WORDS |= {"True": True, "true": True, "False": False, "false": False}
+    "None": None,
+    "none": None,
+    "null": None,
+    "True": True,
+    "true": True,
+    "False": False,
+    "false": False,
+}
 WORDS |= {"inf": math.inf, "+inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
-class Single(float):
-    """Annotation of an attribute that MXNet keeps in float32: 0.1 is 0.10000000149 there, in float64 graphs too."""
+if TYPE_CHECKING:
+    Single: TypeAlias = float  # defaults and values are plain numbers
+else:
+
+    class Single(float):
+        """Annotation of an attribute that MXNet keeps in float32: 0.1 is 0.10000000149 there, in float64 graphs too."""
 
 
 def single(value: float) -> float:

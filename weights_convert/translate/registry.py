@@ -147,9 +147,10 @@ def describe(
     wrong = [key for key, kind in kinds.items() if kind.item not in (int, float, Single, bool, str)]
     if wrong:
         raise TypeError(f"operator {name}: {wrong[0]} needs a type: int, float, bool, str, a tuple of them, or None")
-    for key, value in (function.__kwdefaults__ or {}).items():
+    defaults = function.__kwdefaults__ or {}
+    for key, value in defaults.items():
         if key in kinds and kinds[key].item is Single and value is not None:
-            function.__kwdefaults__[key] = tuple(map(single, value)) if isinstance(value, tuple) else single(value)
+            defaults[key] = tuple(map(single, value)) if isinstance(value, tuple) else single(value)
     parameters = inspect.signature(function).parameters.values()
     keywords = [each for each in parameters if each.name in kinds]
     given = {each.name: each.default for each in keywords if each.default is not inspect.Parameter.empty}
