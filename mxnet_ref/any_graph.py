@@ -33,7 +33,7 @@ def as_witness(text: str, ranks: Mapping[str, int], dtype: str) -> str:
         "heads": [[moved[source], *rest] for source, *rest in content["heads"]],
     }
     content.pop("node_row_ptr", None)
-    return json.dumps(content)
+    return json.dumps(content, ensure_ascii=False)  # MXNet cannot read \u
 
 
 def expanded(node: dict, place: int, rank: int, dtype: str) -> list[dict]:

@@ -61,7 +61,7 @@ def floating_part(text: str) -> tuple[str | None, list[str]]:
     heads = [[place, 0, 0] for place, node in enumerate(nodes) if node["op"] != "null"]
     arguments = [place for place, node in enumerate(nodes) if node["op"] == "null"]
     left = {"nodes": nodes, "arg_nodes": arguments, "heads": heads, "attrs": content.get("attrs", {})}
-    return (json.dumps(left) if heads else None), given
+    return (json.dumps(left, ensure_ascii=False) if heads else None), given
 
 
 def fill_range(

@@ -8,11 +8,12 @@ import torch
 
 from dcn_tasks.errors import InputError
 from tests.convert_any.cases import CASES
-from tests.convert_any.small_graph import small_graph, small_params, small_text
+from tests.convert_any.emitted import emitted_model
+from tests.convert_any.small_graph import Builder, small_graph, small_params, small_text
 from tests.convert_any.test_operators import UNTRIED
 from tests.convert_any.write_page import PAGE
 from weights_convert import Params, convert, parse_symbol, save_params
-from weights_convert.translate import REGISTRY, operator
+from weights_convert.translate import REGISTRY, mxnet_names, operator
 from weights_convert.translate.back import to_symbol
 from weights_convert.translate.operators_page import render
 from weights_convert.translate.source import to_source
@@ -139,6 +140,30 @@ def test_incomplete_parameter_file_names_the_array():
     del params.arg["stage1_unit2_conv_weight"]
     with pytest.raises(InputError, match=r"stage1_unit2_conv_weight.*weight"):
         convert(small_graph(), params)
+
+
+AWKWARD = ["code", "graph", "training", "forward", "type", "_parameters", "meta", "code.weight", "__x", "über", "a b"]
+
+
+@pytest.mark.mxnet
+@pytest.mark.parametrize("name", AWKWARD)
+def test_array_of_any_name_converts_and_goes_back(name, tmp_path):
+    from mxnet_ref.any_graph import head_outputs
+
+    net = Builder()
+    head = net.call("broadcast_add", "sum", net.variable("data"), net.variable(name))
+    text = json.dumps({"nodes": net.nodes, "arg_nodes": [0, 1], "heads": [[head, 0, 0]]})
+    ones, data = np.ones((1, 3), np.float32), np.arange(6, dtype=np.float32).reshape(2, 3)
+    module = convert(parse_symbol(text), Params({name: ones}))
+    assert mxnet_names(module).keys() == {name}
+    back, params = to_symbol(module)
+    assert params.arg.keys() == {name}
+    found = (module, emitted_model(module, tmp_path))
+    for each in [
+        *[model(torch.from_numpy(data)).detach() for model in found],
+        *head_outputs(back, params.arg, {}, {"data": data}),
+    ]:
+        np.testing.assert_array_equal(each, data + 1)
 
 
 def one_node(op: str, **attrs: str):

@@ -25,7 +25,7 @@ def to_symbol(module: fx.GraphModule) -> tuple[str, Params]:
     Raises: InputError naming the first call that is no registered operator.
     """
     writer = SymbolWriter(module)
-    text = json.dumps(writer.document(), indent=2)
+    text = json.dumps(writer.document(), indent=2, ensure_ascii=False)  # MXNet cannot read \u
     return text, Params(writer.arg, writer.aux)
 
 

@@ -34,6 +34,7 @@ WITHOUT_SUBGRAPHS = (
     "export the network from MXNet with its loops unrolled and its branches chosen, and without a subgraph backend "
     "(MXNET_SUBGRAPH_BACKEND=NONE)"
 )
+OWN_ATTRIBUTES = frozenset(dir(fx.GraphModule(nn.Module(), fx.Graph())))  # no array can have these names; code is one
 NODE = "mxnet"  # key in fx.Node.meta
 MODULE = "mxnet"  # key in GraphModule.meta
 
@@ -173,13 +174,13 @@ class ModuleBuilder:
         *outer, own = [part or "_" for part in safe.split(".")]
         holder, path = self.root, []
         for part in outer:
-            while not isinstance(getattr(holder, part, nn.Module()), nn.Module):
+            while part in OWN_ATTRIBUTES or not isinstance(getattr(holder, part, nn.Module()), nn.Module):
                 part += "_"
             if not hasattr(holder, part):
                 holder.add_module(part, nn.Module())
             holder = getattr(holder, part)
             path.append(part)
-        while hasattr(holder, own):
+        while own in OWN_ATTRIBUTES or hasattr(holder, own):
             own += "_"
         if tensor.is_floating_point() and not aux:
             holder.register_parameter(own, nn.Parameter(tensor))

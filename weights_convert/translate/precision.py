@@ -18,4 +18,4 @@ def in_float64(text: str) -> str:
         if attrs.get("dtype") == "float32" or node["op"] in MAKES_FLOAT32:
             attrs["dtype"] = attrs.get("dtype", "float32").replace("float32", "float64")
         node["attrs"] = attrs
-    return json.dumps(content)
+    return json.dumps(content, ensure_ascii=False)  # MXNet cannot read \u

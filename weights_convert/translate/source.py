@@ -91,6 +91,7 @@ def to_source(module: fx.GraphModule, title: str = "A converted network.") -> st
 
 def identifier(text: str, taken: set[str]) -> str:
     name = re.sub(r"\W", "_", text, flags=re.ASCII)
+    name = f"_{name.lstrip('_')}" if name.startswith("__") else name  # a class would change it
     name = f"_{name}" if not name or name[0].isdigit() else name
     while name in taken or keyword.iskeyword(name):
         name += "_"
