@@ -14,6 +14,7 @@ from torch_port.ops.transforms import (
     LIBRARY,
     apply_at_this_level,
     below_autograd,
+    called,
     has_tangent,
     needs_gradient,
     one_level_down,
@@ -53,7 +54,7 @@ def deform_conv2d(
     Source: MXNet 1.9.1 `_contrib_DeformableConvolution`; differs: positions that are not finite are defined.
     """
     geometry = pair("stride", stride), pair("padding", padding), pair("dilation", dilation)
-    return torch.ops.dcn.deform_conv2d(input, offset, None, weight, bias, *geometry, border)
+    return called(torch.ops.dcn.deform_conv2d, (input, offset, None, weight, bias), *geometry, border)
 
 
 def modulated_deform_conv2d(
@@ -80,7 +81,7 @@ def modulated_deform_conv2d(
     geometry = pair("stride", stride), pair("padding", padding), pair("dilation", dilation)
     if mask is None:
         refuse("modulated_deform_conv2d", "mask: expected a tensor, got None: without a mask use deform_conv2d")
-    return torch.ops.dcn.deform_conv2d(input, offset, mask, weight, bias, *geometry, border)
+    return called(torch.ops.dcn.deform_conv2d, (input, offset, mask, weight, bias), *geometry, border)
 
 
 @torch.library.register_fake("dcn::deform_conv2d", lib=LIBRARY)

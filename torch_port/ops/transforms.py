@@ -16,10 +16,13 @@ from torch.autograd import forward_ad
 from torch_port.ops.library import tell_kernels_about_settings
 
 LIBRARY = torch.library.Library("dcn", "IMPL")
+PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def has_tangent(*tensors: Tensor | None) -> bool:
     """Whether forward-mode differentiation (torch.func.jvp, forward_ad) follows one of the tensors."""
+    if forward_ad._current_level < 0:
+        return False
     return any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 
 
@@ -33,6 +36,20 @@ def below_autograd(operator: Callable, *args: Any, **kwargs: Any) -> Any:
     tell_kernels_about_settings()
     with torch._C._AutoDispatchBelowAutograd():
         return operator(*args, **kwargs)
+
+
+def called(operator: Callable, tensors: tuple[Tensor | None, ...], *args: Any) -> Any:
+    """`operator(*tensors, *args)`, straight to its kernel where nobody records the call: no gradient, transform, tracer,
+    tensor of another class or mode. The way through the Autograd kernel takes longer, which a small map would feel."""
+    straight = (
+        not torch.compiler.is_compiling()
+        and torch._C._functorch.maybe_current_level() is None
+        and forward_ad._current_level < 0
+        and not torch._C._is_torch_function_mode_enabled()
+        and all(t is None or type(t) in PLAIN for t in tensors)
+        and not needs_gradient(*tensors)
+    )
+    return below_autograd(operator, *tensors, *args) if straight else operator(*tensors, *args)
 
 
 def one_level_down(operator: Callable, *args: Any, **kwargs: Any) -> Any:

@@ -85,27 +85,30 @@ void run_segments(const DeformConvArrays<T, float>& a, bool channels_last, bool 
   const int64_t sums_size = s.images * s.taps() * 3 * positions;
   const bool slopes = a.grad_offset || a.grad_mask, need_grads = slopes || a.grad_input;
 
-  const Buffer<T> map = to_pixel_map(a.input, channels_last, s.images, s.channels, pixels);
+  const Buffer<T> map = room_for_pixel_map<T>(s.images, s.channels, pixels);
   const Buffer<Bf16> rows(s.images * s.groups * plane), columns(s.images * s.groups * plane);
   const Buffer<Bf16> weight(need_grads ? all_steps * weight_step : 0);
   const Buffer<float> grad_weight(a.grad_weight ? all_steps * sum_step : 0);
   const Buffer<float> sums(slopes ? num_segments * sums_size : 0, true);
   const Buffer<float> grad_input(a.grad_input ? splits * map_size : 0, true);
-  for_slices(s.images * s.groups * position_steps, 1, [&](int64_t begin, int64_t end) {
+  const auto turn_grad = [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t which = i / position_steps;
       pack_grad(s, a.grad, grad_last, which / s.groups, which % s.groups, i % position_steps * 32,
                 rows.data() + which * plane, columns.data() + which * plane);
     }
-  });
-  for_slices(need_grads ? num_segments * s.taps() : 0, 1, [&](int64_t begin, int64_t end) {
+  };
+  const auto pack = [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t segment = i / s.taps(), tap = i % s.taps();
       pack_backward_weight(
           s, a.weight, segments[segment], tap,
           weight.data() + before[segment] * weight_step + tap * segments[segment].steps * (weight_step / s.taps()));
     }
-  });
+  };
+  for_slices_of(filling_pixel_map(map, a.input, channels_last, s.images, s.channels, pixels),
+                Loop<decltype(turn_grad)>{s.images * s.groups * position_steps, turn_grad},
+                Loop<decltype(pack)>{need_grads ? num_segments * s.taps() : 0, pack});
 
   BackwardArguments<T> job = {};
   describe_call(job, a, map);

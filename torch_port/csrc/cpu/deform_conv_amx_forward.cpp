@@ -47,14 +47,16 @@ bool amx_deform_conv_forward(const DeformConvArrays<T, float>& a, bool channels_
   if (!pays(s, segments) || !values_split(a)) return false;
   const int64_t pixels = s.height * s.width, steps = steps_of(segments);
   const int64_t column_tiles = tiles16(s.out_channels_per_group());
-  const Buffer<T> map = to_pixel_map(a.input, channels_last, s.images, s.channels, pixels);
+  const Buffer<T> map = room_for_pixel_map<T>(s.images, s.channels, pixels);
   const Buffer<Bf16> weight(s.taps() * steps * column_tiles * P * TILE_ELEMENTS);
   const int64_t num_segments = static_cast<int64_t>(segments.size());
-  for_slices(num_segments * column_tiles, 1, [&](int64_t begin, int64_t end) {
+  const auto pack = [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       pack_forward_weight(s, a.weight, segments[i / column_tiles], steps, i % column_tiles, weight.data());
     }
-  });
+  };
+  for_slices_of(filling_pixel_map(map, a.input, channels_last, s.images, s.channels, pixels),
+                Loop<decltype(pack)>{num_segments * column_tiles, pack});
   ForwardArguments<T> job = {};
   describe_call(job, a, map);
   job.weight = weight.data();

@@ -57,12 +57,12 @@ int64_t weight_size(const DeformConvShape& s, const std::vector<Block>& blocks) 
   return last.weight_begin + s.taps() * s.out_channels_per_group() * last.unit.padded;
 }
 
-// f(weights of one output of a block [channels][K], where the block has them: [K], `pitch` apart, [channels]), on all
-// threads.
+// The loop over f(weights of one output of a block [channels][K], where the block has them: [K], `pitch` apart,
+// [channels]).
 template <class F>
-void for_weights(const DeformConvShape& s, const std::vector<Block>& blocks, F f) {
+auto each_weight(const DeformConvShape& s, const std::vector<Block>& blocks, F f) {
   const int64_t outputs = s.out_channels_per_group(), depth = s.channels_per_group(), taps = s.taps();
-  for_slices(static_cast<int64_t>(blocks.size()) * outputs, 16, [&](int64_t begin, int64_t end) {
+  const auto loop = [=, &blocks](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Block& block = blocks[i / outputs];
       const BackwardUnit& u = block.unit;
@@ -70,7 +70,8 @@ void for_weights(const DeformConvShape& s, const std::vector<Block>& blocks, F f
       const int64_t row = ((u.weight_group * outputs + o) * depth + u.channel - u.weight_group * depth) * taps;
       f(u.channels, row, block.weight_begin + o * u.padded, outputs * u.padded);
     }
-  });
+  };
+  return Loop<decltype(loop)>{static_cast<int64_t>(blocks.size()) * outputs, loop};
 }
 
 // Blocks, each split by taps where there are fewer blocks than threads.
@@ -129,16 +130,18 @@ void run_units(const DeformConvArrays<T>& a, const Kernels<T>& kernel, bool chan
   const int64_t sums_size = s.images * s.taps() * 3 * s.positions();
   const bool slopes = a.grad_offset || a.grad_mask;
 
-  const Buffer<T> map = to_pixel_map(a.input, channels_last, s.images, s.channels, pixels);
-  const Buffer<T> grad = to_pixel_map(a.grad, grad_last, s.images, s.out_channels, s.positions());
+  const Buffer<T> map = room_for_pixel_map<T>(s.images, s.channels, pixels);
+  const Buffer<T> grad = room_for_pixel_map<T>(s.images, s.out_channels, s.positions());
   const Buffer<T> weight(weight_size(s, blocks), true);
   const Buffer<T> grad_weight(a.grad_weight ? weight_size(s, blocks) : 0, true);
   const Buffer<T> sums(slopes ? num_blocks * sums_size : 0, true);
   const Buffer<T> grad_input(a.grad_input ? splits * map_size : 0, true);
   const Transpose<T> transpose = chosen_transpose<T>();
-  for_weights(s, blocks, [&](int64_t channels, int64_t from, int64_t to, int64_t pitch) {
-    transpose(channels, s.taps(), a.weight + from, s.taps(), weight.data() + to, pitch);
-  });
+  for_slices_of(filling_pixel_map(map, a.input, channels_last, s.images, s.channels, pixels),
+                filling_pixel_map(grad, a.grad, grad_last, s.images, s.out_channels, s.positions()),
+                each_weight(s, blocks, [&](int64_t channels, int64_t from, int64_t to, int64_t pitch) {
+                  transpose(channels, s.taps(), a.weight + from, s.taps(), weight.data() + to, pitch);
+                }));
 
   BackwardJob<T> job = {};
   describe_call(job, a, map);
@@ -170,9 +173,9 @@ void run_units(const DeformConvArrays<T>& a, const Kernels<T>& kernel, bool chan
       });
 
   if (a.grad_weight) {
-    for_weights(s, blocks, [&](int64_t channels, int64_t to, int64_t from, int64_t pitch) {
+    for_slices_of(each_weight(s, blocks, [&](int64_t channels, int64_t to, int64_t from, int64_t pitch) {
       transpose(s.taps(), channels, grad_weight.data() + from, pitch, a.grad_weight + to, s.taps());
-    });
+    }));
   }
   if (slopes) gather_slopes(a, blocks, sums.data());
   if (a.grad_input) {

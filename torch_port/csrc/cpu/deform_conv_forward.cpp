@@ -42,44 +42,47 @@ T* place_of(T* packed, const DeformConvShape& s, const ChannelRun& run, int64_t 
          ((tap - begin) * run.channels + channel) * width;
 }
 
-// [O, C/groups, K] -> ForwardJob::weight. A block of channels and taps is turned in the first-level cache and then
-// copied to its places: they lie a power of two apart, which caches cannot hold.
+// Channels [block, block + channels) of one run and the panel from output `first` on. They are turned in the first-level
+// cache, in `turned` [channel][tap][output], and then copied to their places: those lie a power of two apart, which
+// caches cannot hold.
 template <class T>
-Buffer<T> packed_weight(const DeformConvShape& s, const T* weight, PanelLayout layout,
-                        const std::vector<ChannelRun>& runs) {
-  constexpr int64_t BLOCK = 16, TAPS = 16;
+void pack_block(const DeformConvShape& s, const T* weight, PanelLayout layout, const ChannelRun& run, int64_t block,
+                int64_t channels, int64_t first, T* turned, T* packed) {
   const int64_t depth = s.channels_per_group(), outputs = s.out_channels_per_group(), taps = s.taps();
-  const int64_t padded = layout.padded(outputs), panels = (padded + layout.panel - 1) / layout.panel;
-  const Transpose<T> transpose = chosen_transpose<T>();
-  Buffer<T> packed(s.channels * taps * padded);
-  for_slices(static_cast<int64_t>(runs.size()) * panels, 1, [&](int64_t begin, int64_t end) {
-    const Buffer<T> turned(TAPS * BLOCK * layout.panel, true);  // [tap][channel][output]
-    for (int64_t unit = begin; unit < end; ++unit) {
-      const ChannelRun& run = runs[unit / panels];
-      const int64_t first = unit % panels * layout.panel, width = std::min<int64_t>(layout.panel, padded - first);
-      const int64_t used = std::min(width, outputs - first), row = depth * taps;
-      const T* from =
-          weight + (run.weight_group * outputs + first) * row + (run.channel - run.weight_group * depth) * taps;
-      for (int64_t block = 0; block < run.channels; block += BLOCK) {
-        const int64_t channels = std::min(BLOCK, run.channels - block);
-        for (int64_t tap = 0; tap < taps; tap += TAPS) {
-          const int64_t count = std::min(TAPS, taps - tap);
-          if (used < width) std::memset(static_cast<void*>(turned.data()), 0, count * BLOCK * width * sizeof(T));
-          for (int64_t o = 0; o < used; o += BLOCK) {
-            for (int64_t c = 0; c < channels; ++c) {
-              transpose(std::min(BLOCK, used - o), count, from + o * row + (block + c) * taps + tap, row,
-                        turned.data() + c * width + o, BLOCK * width);
-            }
-          }
-          for (int64_t k = 0; k < count; ++k) {
-            std::memcpy(place_of(packed.data(), s, run, padded, first, width, tap + k, block),
-                        turned.data() + k * BLOCK * width, channels * width * sizeof(T));
-          }
-        }
-      }
+  const int64_t padded = layout.padded(outputs), width = std::min<int64_t>(layout.panel, padded - first);
+  const int64_t used = std::min(width, outputs - first), row = depth * taps;
+  const T* from =
+      weight + (run.weight_group * outputs + first) * row + (run.channel - run.weight_group * depth + block) * taps;
+  if (used < width) std::memset(static_cast<void*>(turned), 0, channels * taps * width * sizeof(T));
+  chosen_transpose<T>()(used, channels * taps, from, row, turned, width);
+  for (int64_t tap = 0; tap < taps; ++tap) {
+    T* to = place_of(packed, s, run, padded, first, width, tap, block);
+    for (int64_t c = 0; c < channels; ++c) {
+      std::memcpy(to + c * width, turned + (c * taps + tap) * width, width * sizeof(T));
     }
-  });
-  return packed;
+  }
+}
+
+// The loop that fills `packed`: [O, C/groups, K] -> ForwardJob::weight.
+template <class T>
+auto packing_weight(const DeformConvShape& s, const T* weight, PanelLayout layout, const std::vector<ChannelRun>& runs,
+                    const Buffer<T>& packed) {
+  constexpr int64_t ROWS_AT_ONCE = 144;  // of a panel: as many as fit into the first-level cache
+  const int64_t padded = layout.padded(s.out_channels_per_group()), panels = (padded + layout.panel - 1) / layout.panel;
+  const int64_t channels = std::clamp<int64_t>(ROWS_AT_ONCE / s.taps(), 1, PRODUCT_DEPTH);
+  int64_t longest = 0;
+  for (const ChannelRun& run : runs) longest = std::max(longest, run.channels);
+  const int64_t blocks = (longest + channels - 1) / channels;
+  const auto loop = [=, &s, &runs, to = packed.data()](int64_t begin, int64_t end) {
+    const Buffer<T> turned(begin < end ? channels * s.taps() * layout.panel : 0);
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const ChannelRun& run = runs[unit / blocks / panels];
+      const int64_t block = unit % blocks * channels, first = unit / blocks % panels * layout.panel;
+      if (block >= run.channels) continue;
+      pack_block(s, weight, layout, run, block, std::min(channels, run.channels - block), first, turned.data(), to);
+    }
+  };
+  return Loop<decltype(loop)>{static_cast<int64_t>(runs.size()) * panels * blocks, loop};
 }
 
 // Large tiles reuse the weight, as long as their sums stay in the second-level cache.
@@ -96,9 +99,10 @@ void tiled_deform_conv_forward(const DeformConvArrays<T>& a, bool channels_last)
   const Kernels<T> kernel = kernels<T>();
   const PanelLayout layout = kernel.layout(T());
   const int64_t pixels = s.height * s.width, padded = layout.padded(s.out_channels_per_group());
-  const Buffer<T> map = to_pixel_map(a.input, channels_last, s.images, s.channels, pixels);
   const std::vector<ChannelRun> runs = channel_runs(s, PRODUCT_DEPTH, LINE<T>);
-  const Buffer<T> weight = packed_weight(s, a.weight, layout, runs);
+  const Buffer<T> map = room_for_pixel_map<T>(s.images, s.channels, pixels), weight(s.channels * s.taps() * padded);
+  for_slices_of(filling_pixel_map(map, a.input, channels_last, s.images, s.channels, pixels),
+                packing_weight(s, a.weight, layout, runs, weight));
   ForwardJob<T> job = {};
   describe_call(job, a, map);
   job.runs = runs.data();

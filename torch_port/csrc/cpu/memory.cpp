@@ -106,6 +106,8 @@ Kept& kept() {
 
 void free_kept_memory() { kept().free_pages(); }
 
+constexpr size_t LARGE_RESULT = 2 * HUGE_PAGE;  // smaller ones may hold no whole huge page
+
 #else
 
 void free_kept_memory() {}
@@ -115,6 +117,15 @@ void free_kept_memory() {}
 size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 }  // namespace
+
+void advise_huge_pages([[maybe_unused]] void* data, [[maybe_unused]] size_t bytes) {
+#if defined(__linux__)
+  if (bytes < LARGE_RESULT) return;
+  char* const first = aligned(static_cast<char*>(data));
+  const size_t whole = static_cast<size_t>(static_cast<char*>(data) + bytes - first) / HUGE_PAGE * HUGE_PAGE;
+  madvise(first, whole, MADV_HUGEPAGE);
+#endif
+}
 
 Memory::Memory(size_t bytes) : bytes_(whole_lines(bytes)) {
 #if defined(__linux__)

@@ -41,4 +41,8 @@ class Memory {
   bool zero_ = false;
 };
 
+// Asks the system for huge pages where a result of that size will lie: fetching a small page costs more than what is
+// written into it. A hint; of what is resident already nothing changes.
+void advise_huge_pages(void* data, size_t bytes);
+
 }  // namespace dcn::cpu

@@ -18,28 +18,35 @@ int64_t padded_pitch(int64_t channels) {
   return (channels + LINE<T> - 1) / LINE<T> * LINE<T> + LINE<T>;
 }
 
-// f(image, first pixel, end) on runs of pixels of all images, on all threads; an image of no pixels is one empty run,
+// The loop over f(image, first pixel, end) on runs of pixels of all images; an image of no pixels is one empty run,
 // which still has its zero pixel to be written.
 template <class F>
-void for_pixel_runs(int64_t images, int64_t pixels, F f) {
+auto pixel_runs(int64_t images, int64_t pixels, F f) {
   constexpr int64_t RUN = 32;
   const int64_t runs = std::max<int64_t>(1, (pixels + RUN - 1) / RUN);
-  for_slices(images * runs, 1, [&](int64_t begin, int64_t end) {
+  const auto loop = [=](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t first = unit % runs * RUN;
       f(unit / runs, first, std::min(first + RUN, pixels));
     }
-  });
+  };
+  return Loop<decltype(loop)>{images * runs, loop};
 }
 
-// [N, C, pixels] or [N, pixels, C] -> map with one zero pixel more per image.
 template <class T>
-Buffer<T> to_pixel_map(const T* tensor, bool channels_last, int64_t images, int64_t channels, int64_t pixels) {
+Buffer<T> room_for_pixel_map(int64_t images, int64_t channels, int64_t pixels) {
+  return Buffer<T>(images * (pixels + 1) * padded_pitch<T>(channels));
+}
+
+// The loop that fills `map`: [N, C, pixels] or [N, pixels, C] -> map with one zero pixel more per image.
+template <class T>
+auto filling_pixel_map(const Buffer<T>& map, const T* tensor, bool channels_last, int64_t images, int64_t channels,
+                       int64_t pixels) {
   const int64_t pitch = padded_pitch<T>(channels);
   const Transpose<T> transpose = chosen_transpose<T>();
-  Buffer<T> map(images * (pixels + 1) * pitch);
-  for_pixel_runs(images, pixels, [&](int64_t image, int64_t first, int64_t last) {
-    T* target = map.data() + image * (pixels + 1) * pitch;
+  T* const data = map.data();
+  return pixel_runs(images, pixels, [=](int64_t image, int64_t first, int64_t last) {
+    T* target = data + image * (pixels + 1) * pitch;
     if (channels_last) {
       for (int64_t p = first; p < last; ++p) {
         std::memcpy(target + p * pitch, tensor + (image * pixels + p) * channels, channels * sizeof(T));
@@ -50,7 +57,6 @@ Buffer<T> to_pixel_map(const T* tensor, bool channels_last, int64_t images, int6
     }
     if (last == pixels) std::memset(static_cast<void*>(target + pixels * pitch), 0, pitch * sizeof(T));
   });
-  return map;
 }
 
 // The sum of `copies` maps -> [N, C, pixels] or [N, pixels, C]. The first map becomes the sum.
@@ -59,7 +65,7 @@ void from_pixel_maps(T* maps, int64_t copies, int64_t images, int64_t channels, 
                      T* tensor) {
   const int64_t pitch = padded_pitch<T>(channels), size = images * (pixels + 1) * pitch;
   const Transpose<T> transpose = chosen_transpose<T>();
-  for_pixel_runs(images, pixels, [&](int64_t image, int64_t first, int64_t last) {
+  for_slices_of(pixel_runs(images, pixels, [=](int64_t image, int64_t first, int64_t last) {
     T* source = maps + (image * (pixels + 1) + first) * pitch;
     for (int64_t copy = 1; copy < copies; ++copy) {
       for (int64_t i = 0; i < (last - first) * pitch; ++i) source[i] += source[copy * size + i];
@@ -71,7 +77,7 @@ void from_pixel_maps(T* maps, int64_t copies, int64_t images, int64_t channels, 
     } else {
       transpose(last - first, channels, source, pitch, tensor + image * channels * pixels + first, pixels);
     }
-  });
+  }));
 }
 
 // What every job of the fused kernels is told of its call; `map`: the input as a pixel map.

@@ -62,6 +62,26 @@ struct Spread {
   int64_t num_cells() const { return static_cast<int64_t>(shape.height) * shape.width; }
   int64_t num_bins() const { return static_cast<int64_t>(shape.pooled_height) * shape.pooled_width; }
 
+  // The maps of channels [first, last) before anything is added, on the thread that will add: they stay in its cache.
+  void clear(int64_t first, int64_t last) const {
+    if (map.place != 1) return;  // channels lie side by side: cleared as a whole
+    for (int64_t i = 0; i < shape.num_images; ++i) {
+      T* planes = to + i * map.image;
+      std::fill(planes + first * map.channel, planes + last * map.channel, T(0));
+    }
+  }
+
+  // One channel of the RoI after this one moves nearer: only we know where it lies.
+  void ask_for_next(int64_t roi, int64_t c) const {
+    if (roi + 1 >= shape.num_rois) return;
+    const int64_t begin = (roi + 1) * pooled.image + c * pooled.channel;
+    for (int64_t i = begin; i < begin + num_bins(); i += 64 / static_cast<int64_t>(sizeof(int))) {
+      __builtin_prefetch(argmax + i);
+      __builtin_prefetch(grad + i);
+      if constexpr (sizeof(T) == 8) __builtin_prefetch(grad + i + 8);
+    }
+  }
+
   // One RoI's share of channels [first, last). pixel: elements from one pixel to the next.
   template <class Pixel>
   void add(int64_t roi, int64_t first, int64_t last, Pixel pixel) const {
@@ -81,6 +101,8 @@ struct Spread {
     }
     for (int64_t c = first; c < last; ++c) {
       T* plane = image_to + c * map.channel;
+      ask_for_next(roi, c);
+#pragma GCC unroll 7
       for (int64_t i = c * pooled.channel; i < c * pooled.channel + bins; ++i) {
         const auto at = static_cast<unsigned>(cell[i]);
         if (at < cells) plane[at * pixel] += from[i];
@@ -98,8 +120,10 @@ void backward(const Spread<T>& spread) {
   with_pixel(spread.map, [&](auto pixel) {
     torch::stable::parallel_for(0, (channels + BLOCK - 1) / BLOCK, 1, [&](int64_t begin, int64_t end) {
       for (int64_t first = begin * BLOCK; first < std::min(end * BLOCK, channels); first += BLOCK) {
+        const int64_t last = std::min(first + BLOCK, channels);
+        spread.clear(first, last);
         for (int64_t roi = 0; roi < spread.shape.num_rois; ++roi) {
-          if (spread.image[roi] >= 0) spread.add(roi, first, std::min(first + BLOCK, channels), pixel);
+          if (spread.image[roi] >= 0) spread.add(roi, first, last, pixel);
         }
       }
     });
@@ -111,7 +135,7 @@ Tensor roi_pool_backward(const Tensor& grad, const Tensor& input, const Tensor& 
   const bool last = is_channels_last(grad) && is_channels_last(argmax);  // both lie alike
   const Tensor g = last ? grad : dense(grad), a = last ? argmax : dense(argmax), r = dense(rois);
   Tensor result = empty_in_format_of(input, sizes_of(input));
-  torch::stable::zero_(result);
+  if (is_channels_last(result)) torch::stable::zero_(result);
   by_type(input, [&](auto zero) {
     using T = decltype(zero);
     Spread<T> spread = {shape, {}, strides_of(result), strides_of(g), g.const_data_ptr<T>(), a.const_data_ptr<int>(),

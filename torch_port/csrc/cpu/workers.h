@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include "cpu/memory.h"
 
@@ -40,6 +41,24 @@ void for_slices(int64_t count, int64_t grain, F f) {
   });
 }
 
+// One of several loops that threads run side by side: f(begin, end) on slices of [0, count).
+template <class F>
+struct Loop {
+  int64_t count;
+  F f;
+};
+
+// Every thread does its slice of each loop, one loop after the other: to begin and end a parallel region takes longer
+// than what a small map needs of one.
+template <class... F>
+void for_slices_of(const Loop<F>&... loops) {
+  const int64_t slices = num_threads();
+  torch::stable::parallel_for(0, slices, 1, [&](int64_t begin, int64_t end) {
+    const FlushDenormals flush;
+    (loops.f(loops.count * begin / slices, loops.count * end / slices), ...);
+  });
+}
+
 // `count` elements, zero if asked for.
 template <class T>
 class Buffer {
@@ -62,16 +81,28 @@ class Buffer {
   Memory memory_;
 };
 
-// Each worker makes its own space with make() and then takes units of [0, count) one by one: f(space, unit).
-// What a unit computes does not depend on the worker, so results do not either.
+// Each worker makes its own space with make() and then takes units one by one, f(space, unit): those of its share of
+// [0, count), whose memory its cache may hold already, and then what others have left of theirs. What a unit computes
+// does not depend on the worker, so results do not either.
 template <class Make, class F>
 void for_units(int64_t count, Make make, F f) {
-  std::atomic<int64_t> next{0};
-  const int64_t workers = count < num_threads() ? count : num_threads();
+  struct alignas(64) Share {
+    std::atomic<int64_t> next;
+    int64_t end;
+  };
+  const int64_t workers = std::min(count, num_threads());
+  std::vector<Share> shares(workers);
+  for (int64_t i = 0; i < workers; ++i) {
+    shares[i].next = count * i / workers;
+    shares[i].end = count * (i + 1) / workers;
+  }
   torch::stable::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
     const FlushDenormals flush;
     auto space = make();
-    for (int64_t unit = next++; unit < count; unit = next++) f(space, unit);
+    for (int64_t i = 0; i < workers; ++i) {
+      Share& share = shares[(begin + i) % workers];
+      for (int64_t unit = share.next++; unit < share.end; unit = share.next++) f(space, unit);
+    }
   });
 }
 
