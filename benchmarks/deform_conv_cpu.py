@@ -113,12 +113,21 @@ def memory_row(letter: str, shape: Shape, threads: int) -> dict:
 
 
 def growth_rows(rounds: int) -> list[dict]:
+    """Each size after the next smaller one, the smallest after the largest; and each by itself, call after call."""
     calls = {str(side): forward_only(shape)["forward"] for side, shape in GROWTH.items()}
-    ms = timings(calls, rounds, "growth")
-    per_pixel = {side: ms[str(side)] * 1e6 / side**2 for side in GROWTH}
-    rows = [row(f"growth: {side}x{side}", ns, unit=" ns per output pixel") for side, ns in per_pixel.items()]
-    worst = max(per_pixel.values()) / min(per_pixel.values())
-    return [*rows, row("growth: slowest / fastest pixel", worst, "<=", 1.3)]
+    in_turns = timings(calls, rounds, "growth, sizes in turns")
+    by_itself = {}
+    for side, call in calls.items():
+        by_itself |= timings({side: call}, rounds, f"growth, {side}x{side} by itself")
+    rows = []
+    for how, ms in (("sizes in turns", in_turns), ("each size by itself", by_itself)):
+        per_pixel = {side: ms[str(side)] * 1e6 / side**2 for side in GROWTH}
+        rows += [
+            row(f"growth, {how}: {side}x{side}", ns, unit=" ns per output pixel") for side, ns in per_pixel.items()
+        ]
+        worst = max(per_pixel.values()) / min(per_pixel.values())
+        rows.append(row(f"growth, {how}: slowest / fastest pixel", worst, "<=", 1.3))
+    return rows
 
 
 def other_rows(rounds: int) -> list[dict]:

@@ -81,6 +81,23 @@ def after_another(side: int, other: int, rounds: int) -> list[float]:
     return [round(statistics.median(times)) for times in taken]
 
 
+def entry_after(other: int, rounds: int) -> dict[str, list[float]]:
+    """Microseconds of a call on one pixel, where nothing is computed: right after one on other x other, and again."""
+    large = forward_only(GROWTH[other])["forward"]
+    calls = forward_only(Shape(1, 1, 1, 1, 1, kernel=1, padding=0))
+    found = {}
+    for name in ("forward", "dense forward"):
+        taken: list[list[float]] = [[], []]
+        for _ in range(rounds):
+            large()
+            for times in taken:
+                start = time.perf_counter()
+                calls[name]()
+                times.append((time.perf_counter() - start) * 1e6)
+        found[name] = [round(statistics.median(times)) for times in taken]
+    return found
+
+
 def measure(threads: int, seconds: float, rounds: int) -> dict:
     torch.set_num_threads(threads)
     profiles = {}
@@ -97,6 +114,7 @@ def measure(threads: int, seconds: float, rounds: int) -> dict:
         "ns_per_output_pixel_of_first_second_third_call": {
             f"{side}x{side} after 512x512": after_another(side, 512, rounds) for side in GROWTH
         },
+        "us_of_first_second_call_on_one_pixel_after_512x512": entry_after(512, rounds),
     }
 
 
@@ -106,7 +124,7 @@ def show(report: dict) -> None:
         table.add_row(phase, *(f"{shares[phase]:.2f}" for shares in report["share_of_time"].values()))
     console = Console(width=130)
     console.print(table)
-    console.print_json(data=report["ns_per_output_pixel_of_first_second_third_call"])
+    console.print_json(data={key: value for key, value in report.items() if "_call" in key})
 
 
 def main() -> int:

@@ -5,9 +5,10 @@ import torch
 from deform_conv_cases import Case
 from tolerances import FLOAT64_SAME_FUNCTION
 from torch import Tensor
-from torch.autograd import gradcheck, gradgradcheck
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
+from torch.overrides import TorchFunctionMode
 
-from torch_port.ops import library  # noqa: F401  makes torch.ops.dcn
+from torch_port.ops import deform_conv2d
 
 CASE = Case("smooth", batch=2, channels=4, out_channels=4, height=6, width=5, kernel=(3, 2), stride=(2, 1),
             padding=(1, 0), dilation=(1, 2), groups=2, offset_groups=2)  # fmt: skip
@@ -113,3 +114,50 @@ def test_fake_tensors_keep_format_and_shape():
     with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=False) as mode:
         fake = call("clamp")(*(mode.from_tensor(t) for t in tensors))
     assert (fake.shape, fake.stride(), fake.dtype) == (real.shape, real.stride(), real.dtype)
+
+
+def by_python_function(input: Tensor) -> Tensor:
+    """Of its arguments only `input` can be followed by a transform."""
+    offset, weight = (t.detach() for t in (arguments(False)[1], arguments(False)[3]))
+    return deform_conv2d(input, offset, weight, None, *CASE.geometry)
+
+
+def by_operator(input: Tensor) -> Tensor:
+    offset, weight = (t.detach() for t in (arguments(False)[1], arguments(False)[3]))
+    return torch.ops.dcn.deform_conv2d(input, offset, None, weight, None, *CASE.geometry, "clamp")
+
+
+def dual_tangent(function, input: Tensor) -> Tensor:
+    with forward_ad.dual_level():
+        return forward_ad.unpack_dual(function(forward_ad.make_dual(input, torch.ones_like(input)))).tangent
+
+
+FOLLOWED = {
+    "grad": lambda f, x: torch.func.grad(lambda t: f(t).sum())(x),
+    "grad of vmap": lambda f, x: torch.func.grad(lambda t: torch.vmap(f)(t.expand(2, *t.shape)).sum())(x),
+    "jvp": lambda f, x: torch.func.jvp(f, (x,), (torch.ones_like(x),))[1],
+    "dual tensor": dual_tangent,
+}
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_the_python_function_takes_no_short_cut_past_a_transform(name):
+    input = arguments(False)[0].detach()
+    expected, got = (FOLLOWED[name](f, input) for f in (by_operator, by_python_function))
+    assert expected.abs().max() > 0
+    assert torch.equal(got, expected)
+
+
+class Differentiating(TorchFunctionMode):
+    """Asks in the midst of every call whether autograd records."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        with torch._C.DisableTorchFunction():
+            self.records = torch.ones(1, requires_grad=True).mul(2).requires_grad
+        return function(*args, **(kwargs or {}))
+
+
+def test_the_python_function_takes_no_short_cut_past_a_mode():
+    with Differentiating() as mode:
+        by_python_function(arguments(False)[0].detach())
+    assert mode.records

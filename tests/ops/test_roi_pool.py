@@ -34,6 +34,20 @@ def test_gradient_goes_to_the_first_of_equal_maxima():
     assert torch.equal(input.grad, expected)
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("side", [1, 3])
+def test_gradient_is_zero_where_no_roi_looked_whatever_lay_in_memory(side: int, memory_format: torch.memory_format):
+    input = torch.ones(2, 24, side, side).to(memory_format=memory_format).requires_grad_()
+    output = roi_pool(input, torch.tensor([[1.0, 0, 0, 0, 0]]), spatial_scale=1.0, pooled_size=1)
+    expected = torch.zeros_like(input)
+    expected[1, :, 0, 0] = 1
+    for _ in range(3):
+        used = torch.full_like(input, np.nan)
+        del used  # its memory is likely to be taken next
+        (gradient,) = torch.autograd.grad(output.sum(), input, retain_graph=True)
+        assert torch.equal(gradient, expected)
+
+
 @pytest.mark.parametrize("isa", available())
 @pytest.mark.parametrize("name", ["channels_that_do_not_fill_vectors_100", "tied_maxima", "rois_outside"])
 def test_every_instruction_set_computes_the_same_bits(name: str, isa: str):

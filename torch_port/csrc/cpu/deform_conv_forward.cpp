@@ -42,9 +42,9 @@ T* place_of(T* packed, const DeformConvShape& s, const ChannelRun& run, int64_t 
          ((tap - begin) * run.channels + channel) * width;
 }
 
-// Channels [block, block + channels) of one run and the panel from output `first` on. They are turned in the first-level
-// cache, in `turned` [channel][tap][output], and then copied to their places: those lie a power of two apart, which
-// caches cannot hold.
+// Channels [block, block + channels) of one run and the panel from output `first` on. They are turned in the
+// first-level cache, in `turned` [channel][tap][output], and then copied to their places: those lie a power of two
+// apart, which caches cannot hold.
 template <class T>
 void pack_block(const DeformConvShape& s, const T* weight, PanelLayout layout, const ChannelRun& run, int64_t block,
                 int64_t channels, int64_t first, T* turned, T* packed) {

@@ -58,8 +58,8 @@ inline Tensor narrowed(const Tensor& t, const Tensor& like) {
   return t.scalar_type() == like.scalar_type() ? t : torch::stable::to(t, like.scalar_type());
 }
 
-// Set by cuda/switches.cpp. Whether sums are to repeat bit for bit (torch.use_deterministic_algorithms); whether float32
-// products may be rounded to TF32; whether calls may take the fused kernels.
+// Set by cuda/switches.cpp. Whether sums are to repeat bit for bit (torch.use_deterministic_algorithms); whether
+// float32 products may be rounded to TF32; whether calls may take the fused kernels.
 bool deterministic();
 bool tf32_allowed();
 bool fused_allowed();

@@ -34,8 +34,8 @@ struct Sample {
 // offset, mask: arrays, or what reads like one. The rule outside the map is a value here: it costs one branch that all
 // threads take, and halves the kernels.
 template <class T, class Offset, class Mask>
-DCN_HD Sample<T> sample_at(const DeformConvShape& s, Border border, const Offset& offset, const Mask& mask, bool has_mask,
-                           int64_t image, int64_t group, int tap, int64_t position) {
+DCN_HD Sample<T> sample_at(const DeformConvShape& s, Border border, const Offset& offset, const Mask& mask,
+                           bool has_mask, int64_t image, int64_t group, int tap, int64_t position) {
   const bool small = position <= INT32_MAX;  // 64-bit divisions are slow on a GPU
   const int width = static_cast<int>(s.out_width), i = tap / s.kernel_w, j = tap % s.kernel_w;
   const int row = small ? static_cast<int>(position) / width : static_cast<int>(position / width);

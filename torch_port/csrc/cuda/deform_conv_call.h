@@ -8,8 +8,8 @@
 
 namespace dcn::cuda {
 
-// Tensors of the forward pass. offset, mask, weight and bias are contiguous; offset and mask of the map's type or, beside
-// a small one, float32.
+// Tensors of the forward pass. offset, mask, weight and bias are contiguous; offset and mask of the map's type or,
+// beside a small one, float32.
 struct DeformConvCall {
   const char* name;
   DeformConvShape shape;

@@ -1,5 +1,5 @@
-// Launches the fused forward of deform_conv2d: tile width by the output channels, splits of the sum where the map is too
-// small to fill the device.
+// Launches the fused forward of deform_conv2d: tile width by the output channels, splits of the sum where the map is
+// too small to fill the device.
 #include "cuda/fused/forward.h"
 #include "cuda/fused/launch.h"
 

@@ -63,16 +63,20 @@ void launch_samples(SamplesOperands<typename P::Data> a, const Tensor& on, const
     a.exponent = read<int>(fixed->exponent);
   }
   const auto blocks = [&](int64_t side) { return s.images * ((s.positions() + side - 1) / side); };
-  constexpr int LARGE = static_cast<int>(sizeof(SamplesShared<128>)), SMALL = static_cast<int>(sizeof(SamplesShared<64>));
+  constexpr int LARGE = static_cast<int>(sizeof(SamplesShared<128>)),
+                SMALL = static_cast<int>(sizeof(SamplesShared<64>));
   // Two blocks live on a multiprocessor: small tiles where large ones would not fill two rounds of them.
-  const bool large = P::TENSOR_CORE && most_shared_memory(on) >= LARGE && blocks(128) * s.taps() >= 4 * multiprocessors(on);
+  const bool large =
+      P::TENSOR_CORE && most_shared_memory(on) >= LARGE && blocks(128) * s.taps() >= 4 * multiprocessors(on);
   if constexpr (P::TENSOR_CORE) {
     if (large) {
-      launch_blocks("deform_conv2d fused backward", launch, fused_samples<P, 128>, grid(blocks(128), s.taps(), 1), LARGE, a);
+      launch_blocks("deform_conv2d fused backward", launch, fused_samples<P, 128>, grid(blocks(128), s.taps(), 1),
+                    LARGE, a);
     }
   }
   if (!large) {
-    launch_blocks("deform_conv2d fused backward", launch, fused_samples<P, 64>, grid(blocks(64), s.taps(), 1), SMALL, a);
+    launch_blocks("deform_conv2d fused backward", launch, fused_samples<P, 64>, grid(blocks(64), s.taps(), 1), SMALL,
+                  a);
   }
   if (fixed) {
     const int64_t count = s.images * s.height * s.width * s.channels;

@@ -79,7 +79,8 @@ bool deform_conv_fused_backward(const DeformConvCall& call, const Tensor& grad, 
   if (wanted.offset) gradients.offset = uninitialised(call.input, sizes_of(call.offset), ScalarType::Float);
   if (wanted.mask) gradients.mask = uninitialised(call.input, sizes_of(*call.mask), ScalarType::Float);
   if (wanted.input) {  // channels innermost
-    gradients.input = torch::stable::new_zeros(call.input, {s.images, s.height, s.width, s.channels}, ScalarType::Float);
+    gradients.input =
+        torch::stable::new_zeros(call.input, {s.images, s.height, s.width, s.channels}, ScalarType::Float);
   }
   if (wanted.input || wanted.offset || wanted.mask) deform_conv_fused_samples(call, x, g, gradients);
   if (wanted.input) {

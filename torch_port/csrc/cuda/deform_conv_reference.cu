@@ -44,7 +44,8 @@ __global__ void forward(DeformConvArrays<S, T> a, int64_t count) {
       c0 = c0 < begin ? begin : c0;
       c1 = c1 > end ? end : c1;
       for (int tap = 0; tap < static_cast<int>(s.taps()); ++tap) {
-        const Sample<T> sample = sample_at<T>(s, a.border, a.offset, a.mask, a.mask != nullptr, image, group, tap, position);
+        const Sample<T> sample =
+            sample_at<T>(s, a.border, a.offset, a.mask, a.mask != nullptr, image, group, tap, position);
         if (!sample.cell.inside()) continue;
         const FourCorners<T> w = bilinear_weights(sample.cell);
         for (int64_t c = c0; c < c1; ++c) {
@@ -67,7 +68,8 @@ __global__ void backward_sample(DeformConvArrays<S, T> a, int64_t count) {
     const int tap = static_cast<int>(i / s.positions() % s.taps());
     const int64_t group = i / s.positions() / s.taps() % s.offset_groups;
     const int64_t image = i / s.positions() / s.taps() / s.offset_groups;
-    const Sample<T> sample = sample_at<T>(s, a.border, a.offset, a.mask, a.mask != nullptr, image, group, tap, position);
+    const Sample<T> sample =
+        sample_at<T>(s, a.border, a.offset, a.mask, a.mask != nullptr, image, group, tap, position);
     if (!sample.cell.inside()) continue;  // its gradients stay 0, whatever comes from above
     const FourCorners<T> w = bilinear_weights(sample.cell);
     const FourCorners<int64_t> at = bilinear_addresses(sample.cell, s.width, 1, -1);
@@ -119,8 +121,8 @@ __global__ void __launch_bounds__(ORDERED_THREADS) grad_input_ordered(DeformConv
       if (unit < units) {
         const int64_t position = unit % s.positions();
         const int tap = static_cast<int>(unit / s.positions());
-        const Sample<T> sample = sample_at<T>(s, a.border, a.offset, a.mask, a.mask != nullptr, image, channel / s.channels_per_offset_group(),
-                                                   tap, position);
+        const Sample<T> sample = sample_at<T>(s, a.border, a.offset, a.mask, a.mask != nullptr, image,
+                                              channel / s.channels_per_offset_group(), tap, position);
         if (sample.cell.inside()) {
           const T masked = column_gradient(a, image, channel, tap, position) * sample.mask;
           const FourCorners<T> w = bilinear_weights(sample.cell);
@@ -155,7 +157,8 @@ __global__ void grad_weight(DeformConvArrays<S, T> a, int64_t count) {
       const S* plane = plane_of(a, image, channel);
       const S* grad = a.grad + (image * s.out_channels + o) * s.positions();
       for (int64_t position = 0; position < s.positions(); ++position) {
-        const Sample<T> sample = sample_at<T>(s, a.border, a.offset, a.mask, a.mask != nullptr, image, group, tap, position);
+        const Sample<T> sample =
+            sample_at<T>(s, a.border, a.offset, a.mask, a.mask != nullptr, image, group, tap, position);
         if (!sample.cell.inside()) continue;
         const FourCorners<T> v = bilinear_corners<S, T>(plane, sample.cell, s.width, 1);
         sum += bilinear_value(v, bilinear_weights(sample.cell)) * sample.mask * static_cast<T>(grad[position]);

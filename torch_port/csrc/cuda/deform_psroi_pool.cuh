@@ -161,7 +161,8 @@ __global__ void deform_psroi_grad_offset(DeformPsroiArrays<S, T> a, const S* gra
           });
           if (inside == 0) continue;  // no gradient, whatever comes from above, NaN included
           const T n = static_cast<T>(inside);
-          const T from_above = static_cast<T>(grad[((roi * s.output_dim + channel) * s.pooled + row) * s.pooled + column]);
+          const T from_above =
+              static_cast<T>(grad[((roi * s.output_dim + channel) * s.pooled + row) * s.pooled + column]);
           sum_x = total(sum_x, product(product(rise_x / n, per_x), from_above));
           sum_y = total(sum_y, product(product(rise_y / n, per_y), from_above));
         }

@@ -115,7 +115,8 @@ void backward(const DeformPsroiCall& call, const Tensor& grad, std::optional<Ten
     }
   }
   if (for_input) {
-    transpose(launch, static_cast<const T*>(a.grad_input), write<S>(*for_input), s.num_images, pixels_of(s), s.output_dim);
+    transpose(launch, static_cast<const T*>(a.grad_input), write<S>(*for_input), s.num_images, pixels_of(s),
+              s.output_dim);
   }
   if (for_offset) {
     const int64_t count = for_offset->numel() / 2;
@@ -155,7 +156,8 @@ bool deform_psroi_fused_backward(const DeformPsroiCall& call, const Tensor& grad
                                  std::optional<Tensor>& for_offset) {
   using namespace fused;
   // Fixed point has bits for float32 only.
-  if (!fits(call.shape) || (for_input && deterministic() && call.input.scalar_type() == ScalarType::Double)) return false;
+  if (!fits(call.shape) || (for_input && deterministic() && call.input.scalar_type() == ScalarType::Double))
+    return false;
   for_type_of(call.name, "input", call.input, [&](auto type) {
     backward<typename decltype(type)::Data, typename decltype(type)::Sum>(call, grad, for_input, for_offset);
   });

@@ -26,7 +26,8 @@ cudaStream_t current_stream(int device) {
   if (get_stream == nullptr) {
     throw std::runtime_error("dcn: expected a PyTorch built with CUDA, got one without: install a CUDA wheel");
   }
-  check(cudaSetDevice(device), "device");  // of this library's own runtime, which is linked statically: PyTorch's is another
+  check(cudaSetDevice(device),
+        "device");  // of this library's own runtime, which is linked statically: PyTorch's is another
   void* stream = nullptr;
   if (get_stream(device, &stream) != 0) {
     throw std::runtime_error("dcn: no current CUDA stream on device " + std::to_string(device));

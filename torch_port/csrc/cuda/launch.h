@@ -18,7 +18,8 @@ void check(cudaError_t status, const char* what);
 // Makes the tensor's device current for a scope and names the stream to launch on.
 class Launch {
  public:
-  explicit Launch(const torch::stable::Tensor& on) : guard_(on.get_device()), stream_(current_stream(on.get_device())) {}
+  explicit Launch(const torch::stable::Tensor& on)
+      : guard_(on.get_device()), stream_(current_stream(on.get_device())) {}
 
   cudaStream_t stream() const { return stream_; }
 

@@ -55,7 +55,8 @@ __global__ void psroi_backward(PsroiShape s, T spatial_scale, const S* grad, con
           if (group_cell<T>(column, s.pooled, s.group) != group_column) continue;
           const CellRange columns = psroi_cells(window.x, column, s.pooled, s.width);
           if (x < columns.begin || x >= columns.end) continue;
-          const T from_above = static_cast<T>(grad[((roi * s.output_dim + channel) * s.pooled + row) * s.pooled + column]);
+          const T from_above =
+              static_cast<T>(grad[((roi * s.output_dim + channel) * s.pooled + row) * s.pooled + column]);
           sum = total(sum, from_above / static_cast<T>(rows.size() * columns.size()));
         }
       }

@@ -1,6 +1,6 @@
-// Sums that do not depend on their order: an input's gradient as 64-bit integers, numbers of 2^-exponent. The exponent is
-// found on the device, so that nobody waits for it: from a bound on one share and from how many shares one element can
-// get. NaN and infinities are added to a float beside it: they add up the same in any order.
+// Sums that do not depend on their order: an input's gradient as 64-bit integers, numbers of 2^-exponent. The exponent
+// is found on the device, so that nobody waits for it: from a bound on one share and from how many shares one element
+// can get. NaN and infinities are added to a float beside it: they add up the same in any order.
 #pragma once
 
 #include <cmath>

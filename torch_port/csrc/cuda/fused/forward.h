@@ -1,7 +1,7 @@
 // deform_conv2d forward, fused: a block makes BM positions x BN output channels of one image. It walks (tap, chunk of
 // input channels): gathers the samples of a chunk into shared memory and multiplies them there. While one chunk is
-// multiplied, the next one's corners are on their way into registers and the weights of the next two into shared memory;
-// one barrier per step.
+// multiplied, the next one's corners are on their way into registers and the weights of the next two into shared
+// memory; one barrier per step.
 #pragma once
 
 #include "cuda/fused/row_product.h"
@@ -75,8 +75,8 @@ struct Gathered {
 };
 
 template <class S, int BM>
-DCN_DEVICE void gather(const ForwardOperands<S>& a, const Tile& tile, const Step& step, const Record* records, int thread,
-                       Gathered<BM>& to) {
+DCN_DEVICE void gather(const ForwardOperands<S>& a, const Tile& tile, const Step& step, const Record* records,
+                       int thread, Gathered<BM>& to) {
   const int vector = thread % CHUNK_VECTORS;
   const bool inside = vector * PER_VECTOR<S> < step.count(CHUNK<S>);
   const S* channels = a.from.image(tile.image) + (step.channel + vector * PER_VECTOR<S>);
@@ -144,7 +144,8 @@ DCN_DEVICE void forward_block(const ForwardOperands<typename P::Data>& a, Forwar
   const Share share = share_of(static_cast<int>(s.taps()) * steps_per_tap(s, tile.group, CHUNK<S>), split, a.splits);
   const int steps = share.end - share.begin;
   const auto make_records = [&](const Step& step, Record* to) {
-    if (thread < BM) to[thread] = record_of(a.from, tile.image, step.offset_group, step.tap, tile.first_position + thread);
+    if (thread < BM)
+      to[thread] = record_of(a.from, tile.image, step.offset_group, step.tap, tile.first_position + thread);
   };
   RowProduct<P, BM, BN> product;
 

@@ -50,8 +50,8 @@ DCN_DEVICE void round_fragment(unsigned (&fragment)[COUNT]) {
   }
 }
 
-// One step of a warp's tile, ROWS x 16 by COLUMNS x 8 results: fetch(j, fragments) gives the columns' fragments j and j + 1,
-// in two registers each.
+// One step of a warp's tile, ROWS x 16 by COLUMNS x 8 results: fetch(j, fragments) gives the columns' fragments j and j
+// + 1, in two registers each.
 template <class P, int ROWS, int COLUMNS, class Fetch>
 DCN_DEVICE void multiply_fragments(float (&sum)[ROWS][COLUMNS][4], const unsigned (&a)[ROWS][4], Fetch fetch) {
 #pragma unroll

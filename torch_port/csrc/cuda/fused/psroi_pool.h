@@ -1,5 +1,5 @@
-// The blocks of the fused deform_psroi_pool, forward and backward. One thread per output element at a time; the threads of a
-// warp have neighbouring channels, which are neighbours in memory.
+// The blocks of the fused deform_psroi_pool, forward and backward. One thread per output element at a time; the threads
+// of a warp have neighbouring channels, which are neighbours in memory.
 #pragma once
 
 #include "cuda/fused/fixed_point.h"
@@ -45,7 +45,8 @@ DCN_DEVICE void psroi_forward_block(const PsroiOperands<S, T>& a, void* memory, 
 }
 
 template <class S, class T>
-DCN_DEVICE void scatter_bin(const PsroiOperands<S, T>& a, const PsroiShared<T>& shared, int slot, int channel, T share) {
+DCN_DEVICE void scatter_bin(const PsroiOperands<S, T>& a, const PsroiShared<T>& shared, int slot, int channel,
+                            T share) {
   const PsroiUnit unit = shared.unit[slot];
   for (int i = 0; i < unit.rows; ++i) {
     const int64_t row = static_cast<int64_t>(shared.y.index[i * shared.y.stride + slot]) * a.shape.width;

@@ -1,7 +1,7 @@
-// Units of the fused deform_psroi_pool: maps lie with the output channel innermost, [N, group cells, H, W, D], so that the channels of
-// a bin are neighbours. A unit is one bin of one offset class: its samples form a grid, so each axis becomes a short list
-// of rows (columns) with the summed weights of all samples, made once and shared by the class's channels. A bin then
-// reads each pixel once, where sample by sample it would read it four times and more.
+// Units of the fused deform_psroi_pool: maps lie with the output channel innermost, [N, group cells, H, W, D], so that
+// the channels of a bin are neighbours. A unit is one bin of one offset class: its samples form a grid, so each axis
+// becomes a short list of rows (columns) with the summed weights of all samples, made once and shared by the class's
+// channels. A bin then reads each pixel once, where sample by sample it would read it four times and more.
 #pragma once
 
 #include "core/deform_psroi_pool.h"
@@ -9,9 +9,9 @@
 
 namespace dcn::cuda::fused {
 
-// S: type of the maps; T: float or double, type of coordinates and sums. units_per_block: as many units as a block takes.
-// Gradients: grad [R, D, P, P]; grad_input as the maps, zero-filled, or null, and fixed (T float) where order must not
-// matter; slopes [R, P*P, D, 2] takes what each output element gives to its offset (y, then x), or is null.
+// S: type of the maps; T: float or double, type of coordinates and sums. units_per_block: as many units as a block
+// takes. Gradients: grad [R, D, P, P]; grad_input as the maps, zero-filled, or null, and fixed (T float) where order
+// must not matter; slopes [R, P*P, D, 2] takes what each output element gives to its offset (y, then x), or is null.
 template <class S, class T>
 struct PsroiOperands {
   DeformPsroiShape shape;
@@ -32,8 +32,8 @@ struct PsroiOperands {
   DCN_DEVICE int64_t units() const { return static_cast<int64_t>(shape.num_rois) * bins() * shape.num_classes; }
 };
 
-// One axis of a unit. Entry e of unit u stands at [e * stride + u]. cover: how many samples lie between this entry and the
-// next one (which then is its neighbour in the map).
+// One axis of a unit. Entry e of unit u stands at [e * stride + u]. cover: how many samples lie between this entry and
+// the next one (which then is its neighbour in the map).
 template <class T>
 struct AxisList {
   T* weight;

@@ -32,8 +32,8 @@ struct Source {
   }
 };
 
-// Where one position's sample lies: elements from the start of its image, -1 for a corner that is not read; weights with
-// the mask multiplied in.
+// Where one position's sample lies: elements from the start of its image, -1 for a corner that is not read; weights
+// with the mask multiplied in.
 struct Record {
   int at[4];
   float weight[4];

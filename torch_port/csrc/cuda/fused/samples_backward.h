@@ -1,7 +1,7 @@
 // deform_conv2d backward for the input, the offsets and the mask, fused: a block has BM positions of one image and one
-// tap. Piece by piece of the channels it makes the samples' gradients, weight transposed times grad, keeps them in shared
-// memory, and gives them on: to the input, by atomic additions of four channels, and, as sums over the channels, to the
-// offsets and the mask of its positions, which no other block touches.
+// tap. Piece by piece of the channels it makes the samples' gradients, weight transposed times grad, keeps them in
+// shared memory, and gives them on: to the input, by atomic additions of four channels, and, as sums over the channels,
+// to the offsets and the mask of its positions, which no other block touches.
 #pragma once
 
 #include "cuda/fused/row_product.h"
@@ -10,9 +10,9 @@
 
 namespace dcn::cuda::fused {
 
-// grad [N, OH*OW, O] and weight [K, C/groups, O]: output channels innermost. grad_input [N, H, W, C]: zero-filled; fixed:
-// the same in numbers of 2^-exponent, or null. Null: every gradient that nobody asked for. grad_input and fixed: both or
-// none, where sums are to be the same in every run.
+// grad [N, OH*OW, O] and weight [K, C/groups, O]: output channels innermost. grad_input [N, H, W, C]: zero-filled;
+// fixed: the same in numbers of 2^-exponent, or null. Null: every gradient that nobody asked for. grad_input and fixed:
+// both or none, where sums are to be the same in every run.
 template <class S>
 struct SamplesOperands {
   Source<S> from;
@@ -54,7 +54,8 @@ struct SamplesShared {
 };
 
 template <class S>
-DCN_DEVICE FullRecord full_record_of(const Source<S>& from, int64_t image, int offset_group, int tap, int64_t position) {
+DCN_DEVICE FullRecord full_record_of(const Source<S>& from, int64_t image, int offset_group, int tap,
+                                     int64_t position) {
   FullRecord record = {{-1, -1, -1, -1}, {0, 0, 0, 0}, 0, 0, 0, 0};
   if (position >= from.shape.positions()) return record;
   const Sample<float> sample = from.sample(image, offset_group, tap, position);
@@ -67,14 +68,15 @@ DCN_DEVICE FullRecord full_record_of(const Source<S>& from, int64_t image, int o
 
 // Starts the copies of chunk `chunk` along the output channels: rows of grad, rows of weight.
 template <class S, int BM>
-DCN_DEVICE void fetch_chunk(const SamplesOperands<S>& a, int64_t image, int64_t first_position, int tap, const Run& piece,
-                            int chunk, int thread, Vector* rows, Vector* columns) {
+DCN_DEVICE void fetch_chunk(const SamplesOperands<S>& a, int64_t image, int64_t first_position, int tap,
+                            const Run& piece, int chunk, int thread, Vector* rows, Vector* columns) {
   const DeformConvShape& s = a.from.shape;
   const int width = static_cast<int>(s.out_channels_per_group()), vector = thread % CHUNK_VECTORS;
   const int o = chunk * CHUNK<S> + vector * PER_VECTOR<S>, first_row = thread / CHUNK_VECTORS;
   constexpr int ROWS_AT_ONCE = THREADS / CHUNK_VECTORS;
   const int stride = static_cast<int>(s.out_channels);
-  const int positions_left = static_cast<int>(s.positions() - first_position < BM ? s.positions() - first_position : BM);
+  const int positions_left =
+      static_cast<int>(s.positions() - first_position < BM ? s.positions() - first_position : BM);
   const S* grad = a.grad + (image * s.positions() + first_position) * s.out_channels + piece.group * width + o;
 #pragma unroll
   for (int row = first_row; row < BM; row += ROWS_AT_ONCE) {
@@ -176,7 +178,8 @@ DCN_DEVICE void finish_position(const SamplesOperands<S>& a, int64_t image, int 
   const DeformConvShape& s = a.from.shape;
   if (position >= s.positions()) return;
   if (a.grad_offset != nullptr) {
-    float* to = a.grad_offset + offset_index(image, offset_group, tap, position, s.offset_groups, s.taps(), s.positions());
+    float* to =
+        a.grad_offset + offset_index(image, offset_group, tap, position, s.offset_groups, s.taps(), s.positions());
     to[0] = r.inside ? ((1.0f - r.x) * sums[0] + r.x * sums[1]) * r.mask : 0.0f;
     to[s.positions()] = r.inside ? ((1.0f - r.y) * sums[2] + r.y * sums[3]) * r.mask : 0.0f;
   }
@@ -219,7 +222,8 @@ DCN_DEVICE void samples_block(const SamplesOperands<typename P::Data>& a, Sample
         simt::commit_async();
         product.step(shared.rows[chunk % 3], shared.columns[chunk % 3], thread);
       }
-      simt::barrier();  // every copy has landed (the last groups are empty), and nobody reads the tiles any more: `staged` lies over them
+      simt::barrier();  // every copy has landed (the last groups are empty), and nobody reads the tiles any more:
+                        // `staged` lies over them
       const auto one = [&](int row, int column, float sum) { shared.staged[row * STAGED_STRIDE + column] = sum; };
       for_results(product, thread, one, [&](int row, int column, float first, float second) {
         one(row, column, first);

@@ -32,8 +32,8 @@ DCN_DEVICE float lanes_sum(float value) {
   return value;
 }
 
-// Four 8 x 8 matrices of 16-bit numbers; lane l names row l % 8 of matrix l / 8 (16 bytes of shared memory), and gets of
-// each matrix row l / 4, numbers 2 (l % 4) and + 1. Transposed: column l / 4.
+// Four 8 x 8 matrices of 16-bit numbers; lane l names row l % 8 of matrix l / 8 (16 bytes of shared memory), and gets
+// of each matrix row l / 4, numbers 2 (l % 4) and + 1. Transposed: column l / 4.
 DCN_DEVICE void load_matrices(unsigned (&to)[4], const void* row) {
   const unsigned at = static_cast<unsigned>(__cvta_generic_to_shared(row));
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"

@@ -46,7 +46,8 @@ struct SumProductByTensorCores {
       const Vector* at = right + (k + lane % 8 + matrix % 2 * 8) * PITCH<S, BN> + n / 8 + matrix / 2;
       simt::load_matrices_transposed(b, at);
     } else {
-      const unsigned* at = reinterpret_cast<const unsigned*>(right) + (k + lane % 4) * (PITCH<S, BN> * 4) + n + lane / 4;
+      const unsigned* at =
+          reinterpret_cast<const unsigned*>(right) + (k + lane % 4) * (PITCH<S, BN> * 4) + n + lane / 4;
       b[0] = at[0], b[1] = at[4 * PITCH<S, BN> * 4], b[2] = at[8], b[3] = at[4 * PITCH<S, BN> * 4 + 8];
       round_fragment<P>(b);
     }

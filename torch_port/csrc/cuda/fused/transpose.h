@@ -25,7 +25,8 @@ DCN_DEVICE void transpose_block(const TransposeOperands<From, To>& a, To (&tile)
   const From* from = a.from + image * a.rows * a.columns;
   To* to = a.to + image * a.rows * a.columns;
   for (int y = simt::thread() / SIDE; y < SIDE; y += THREADS / SIDE) {
-    if (row + y < a.rows && column + x < a.columns) tile[y][x] = static_cast<To>(from[(row + y) * a.columns + column + x]);
+    if (row + y < a.rows && column + x < a.columns)
+      tile[y][x] = static_cast<To>(from[(row + y) * a.columns + column + x]);
   }
   simt::barrier();
   for (int y = simt::thread() / SIDE; y < SIDE; y += THREADS / SIDE) {

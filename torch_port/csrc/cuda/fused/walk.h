@@ -12,7 +12,8 @@ struct Run {
 };
 
 DCN_HD Run run_at(const DeformConvShape& s, int channel) {
-  const int in_group = static_cast<int>(s.channels_per_group()), shared = static_cast<int>(s.channels_per_offset_group());
+  const int in_group = static_cast<int>(s.channels_per_group()),
+            shared = static_cast<int>(s.channels_per_offset_group());
   const int group = channel / in_group, offset_group = channel / shared;
   const int group_end = (group + 1) * in_group, shared_end = (offset_group + 1) * shared;
   return {channel, group_end < shared_end ? group_end : shared_end, group, offset_group};
@@ -83,8 +84,9 @@ DCN_HD Share share_of(int steps, int part, int parts) {
   return {static_cast<int>(int64_t(steps) * part / parts), static_cast<int>(int64_t(steps) * (part + 1) / parts)};
 }
 
-// Time of a sum of `steps` steps split into `parts` parts, in steps, where `slots` blocks run at a time. A part costs about
-// 20 steps more: its float32 sums go to memory and come back (an estimate for an H200, tensor cores at full speed).
+// Time of a sum of `steps` steps split into `parts` parts, in steps, where `slots` blocks run at a time. A part costs
+// about 20 steps more: its float32 sums go to memory and come back (an estimate for an H200, tensor cores at full
+// speed).
 inline int64_t split_cost(int64_t tiles, int64_t steps, int64_t slots, int64_t parts) {
   constexpr int64_t OVERHEAD = 20;
   const int64_t waves = (tiles * parts + slots - 1) / slots;
