@@ -11,14 +11,6 @@ MAX_ITEMS = 4096
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 WORDS: dict[str, float | bool | None] = dict.fromkeys(("None", "none", "null"))
 WORDS |= {"True": True, "true": True, "False": False, "false": False}
-    "None": None,
-    "none": None,
-    "null": None,
-    "True": True,
-    "true": True,
-    "False": False,
-    "false": False,
-}
 WORDS |= {"inf": math.inf, "+inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
