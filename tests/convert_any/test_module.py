@@ -103,6 +103,17 @@ def test_module_exports_and_compiles(module, data):
             torch.testing.assert_close(one, other)
 
 
+def test_arrays_that_a_graph_makes_follow_the_default_device():
+    net = Builder()
+    begin = net.call("_zeros", "begin", shape="(0, 3)")
+    head = net.call("broadcast_add", "sum", begin, net.variable("data"))
+    module = convert(
+        parse_symbol(json.dumps({"nodes": net.nodes, "arg_nodes": [1], "heads": [[head, 0, 0]]})), Params()
+    )
+    with torch.device("meta"):
+        assert module(data=torch.zeros(2, 3)).device.type == "meta"
+
+
 @pytest.mark.parametrize("writer", [to_symbol, to_source])
 def test_calls_that_are_no_operators_are_named(module, writer):
     head = next(each for each in module.graph.nodes if each.op == "call_function")
