@@ -15,7 +15,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dcn_tasks.errors import InputError
@@ -128,6 +128,14 @@ def operator(
         return function
 
     return register
+
+
+def also_called(name: str, *aliases: str) -> None:
+    """Further names of a registered operator."""
+    made = replace(REGISTRY[name], aliases=(*REGISTRY[name].aliases, *aliases))
+    for each in (made.name, *made.aliases):
+        REGISTRY[each] = made
+    BY_FUNCTION[made.function] = made
 
 
 def describe(

@@ -1,10 +1,42 @@
 """Operators that move numbers, and those that make arrays."""
 
-from tests.convert_any.cases.case import case
+from tests.convert_any.cases.case import case, numbers
 
 X = (2, 4, 6, 3)
 
 CASES = {
+    "_npi_zeros": {"shape": case(shape="(2, 3)", dtype="float32")},
+    "_npi_ones": {"shape": case(shape="(2, 3)")},
+    **{
+        f"_npi_{name}": {"equal ones too": case(numbers(0, 1, 2), numbers(1, 1, 1))}
+        for name in ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
+    },
+    **{
+        f"_npi_{name}_scalar": {"equal ones too": case(numbers(0, 1, 2), scalar=1)}
+        for name in ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
+    },
+    "_npi_concatenate": {"axis 1": case((2, 3), (2, 4), axis=1, num_args=2), "first": case((2, 3), (1, 3), num_args=2)},
+    "_np_transpose": {"axes": case((2, 3, 4), axes="(0, 2, 1)"), "turned around": case((2, 3, 4), axes="None")},
+    "_np_reshape": {"inferred": case((2, 3, 4), newshape="(2, -1)", order="C")},
+    "_npx_reshape": {
+        "keep, rest": case((2, 3, 4, 5), newshape="(-2, -4)"),
+        "keep, infer": case((2, 3, 4, 5), newshape="(-2, -1)"),
+        "merge, keep": case((2, 3, 4, 5), newshape="(-5, -2, -2)"),
+        "split, rest": case((6, 4, 5), newshape="(-6, 2, -1, -4)"),
+        "drop": case((2, 1, 4), newshape="(-2, -3, -2)"),
+        "from the right": case((2, 3, 4), newshape="(-1, -5)", reverse=True),
+    },
+    "_npi_where": {"broadcast": case(((2, 3), -1, 1), (3,), (2, 1))},
+    "_npi_mean": {
+        "axes": case((2, 3, 4), axis="(1, 2)", keepdims=False),
+        "kept": case((2, 3, 4), axis="(-1,)", keepdims=True),
+    },
+    "_np_sum": {"axes": case((2, 3, 4), axis="(0, 2)"), "one": case((2, 3, 4), axis=1, keepdims=True)},
+    "_np_max": {"one": case((2, 3, 4), axis="-1")},
+    "_np_min": {"one": case((2, 3, 4), axis="0")},
+    "_np_dot": {"matrices": case((2, 3), (3, 4)), "stacks": case((2, 3), (5, 3, 4))},
+    "_npi_matmul": {"stacks": case((2, 2, 3), (2, 3, 4))},
+    "_npi_einsum": {"transposed": case((2, 3), (4, 3), subscripts="ab,cb->ac", num_args=2)},
     "Reshape": {
         "keep and infer": case(X, shape="(0, -1)"),
         "rest": case(X, shape="(4, 2, -2)"),

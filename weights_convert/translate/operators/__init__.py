@@ -16,6 +16,7 @@ from weights_convert.translate.operators import (  # noqa: F401
     losses,
     multibox,
     normalization,
+    numpy_named,
     pooling,
     quantized,
     random,
