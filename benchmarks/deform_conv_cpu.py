@@ -62,8 +62,8 @@ def processor() -> str:
         return platform.processor()
 
 
-def timings(calls: dict[str, Callable[[], object]], rounds: int, title: str) -> dict[str, float]:
-    """Median milliseconds of each call, taken in turns."""
+def timings(calls: dict[str, Callable[[], object]], rounds: int, title: str, untimed: int = 0) -> dict[str, float]:
+    """Median milliseconds of each call, taken in turns, each right after as many `untimed` ones of its own."""
     for call in calls.values():
         call()
     taken: dict[str, list[float]] = {name: [] for name in calls}
@@ -71,6 +71,8 @@ def timings(calls: dict[str, Callable[[], object]], rounds: int, title: str) -> 
         for name, call in calls.items():
             if name.startswith(SLOW) and i % 3:
                 continue
+            for _ in range(untimed):
+                call()
             start = time.perf_counter()
             call()
             taken[name].append((time.perf_counter() - start) * 1e3)
@@ -113,14 +115,12 @@ def memory_row(letter: str, shape: Shape, threads: int) -> dict:
 
 
 def growth_rows(rounds: int) -> list[dict]:
-    """Each size after the next smaller one, the smallest after the largest; and each by itself, call after call."""
+    """Each size after the next smaller one, the smallest after the largest; and each as the third call in a row."""
     calls = {str(side): forward_only(shape)["forward"] for side, shape in GROWTH.items()}
     in_turns = timings(calls, rounds, "growth, sizes in turns")
-    by_itself = {}
-    for side, call in calls.items():
-        by_itself |= timings({side: call}, rounds, f"growth, {side}x{side} by itself")
+    warm = timings(calls, rounds, "growth, third calls", untimed=2)
     rows = []
-    for how, ms in (("sizes in turns", in_turns), ("each size by itself", by_itself)):
+    for how, ms in (("sizes in turns", in_turns), ("third call in a row", warm)):
         per_pixel = {side: ms[str(side)] * 1e6 / side**2 for side in GROWTH}
         rows += [
             row(f"growth, {how}: {side}x{side}", ns, unit=" ns per output pixel") for side, ns in per_pixel.items()

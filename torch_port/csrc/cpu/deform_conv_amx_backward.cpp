@@ -120,7 +120,7 @@ void run_segments(const DeformConvArrays<T, float>& a, bool channels_last, bool 
   job.want_mask = a.grad_mask;
   job.want_weight = a.grad_weight;
   for_units(
-      num_segments * splits, [&] { return Space(job.tile, P); },
+      num_segments * splits, false, [&] { return Space(job.tile, P); },
       [&](const Space& own, int64_t unit) {
         const int64_t i = unit / splits, split = unit % splits;
         const BackwardScratch scratch = {own.records.data(), own.slopes.data(), own.column_grads.data(),

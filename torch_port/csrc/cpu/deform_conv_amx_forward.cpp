@@ -9,6 +9,7 @@ namespace {
 constexpr int64_t LARGEST_TILE = 256;      // positions
 constexpr int64_t SUM_ELEMENTS = 1 << 17;  // of one tile's output: half of a second-level cache of 1 MiB
 constexpr int64_t SEGMENT_BYTES = 512;     // of a position's samples
+constexpr int64_t CACHE_BYTES = 1 << 20;   // of a second-level cache
 
 using namespace amx;
 
@@ -70,8 +71,10 @@ bool amx_deform_conv_forward(const DeformConvArrays<T, float>& a, bool channels_
   int64_t widest = 0;
   for (const Segment& segment : segments) widest = std::max(widest, segment.steps);
   const int64_t tiles = (s.positions() + job.tile - 1) / job.tile;
+  // A map beyond the caches gains nothing by shares: side by side, threads find more of the weight there.
+  const int64_t map_bytes = s.images * (pixels + 1) * padded_pitch<T>(s.channels) * static_cast<int64_t>(sizeof(T));
   for_units(
-      s.images * tiles,
+      s.images * tiles, map_bytes <= num_threads() * CACHE_BYTES,
       [&] {
         return Space(job.tile, job.tile / 16 * widest * P * TILE_ELEMENTS, job.tile * s.groups * column_tiles * 16);
       },

@@ -152,7 +152,7 @@ void run_units(const DeformConvArrays<T>& a, const Kernels<T>& kernel, bool chan
   job.want_mask = a.grad_mask;
   job.want_weight = a.grad_weight;
   for_units(
-      static_cast<int64_t>(units.size()),
+      static_cast<int64_t>(units.size()), false,
       [&] {
         const int64_t width = layout.padded(largest);
         return UnitSpace<T>{Buffer<SampleRecords<T>>(record_blocks(job.tile)),

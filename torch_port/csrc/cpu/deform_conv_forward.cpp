@@ -119,7 +119,7 @@ void tiled_deform_conv_forward(const DeformConvArrays<T>& a, bool channels_last)
   };
   const int64_t tiles = (s.positions() + job.tile - 1) / job.tile;
   for_units(
-      s.images * tiles,
+      s.images * tiles, true,
       [&] {
         return Space{Buffer<SampleRecords<T>>(record_blocks(job.tile)), Buffer<T>(job.tile * column_pitch),
                      Buffer<T>(job.tile * sum_pitch)};

@@ -106,7 +106,7 @@ Kept& kept() {
 
 void free_kept_memory() { kept().free_pages(); }
 
-constexpr size_t LARGE_RESULT = 2 * HUGE_PAGE;  // smaller ones may hold no whole huge page
+constexpr size_t LARGE_RESULT = 16 * HUGE_PAGE;  // from there on the C library fetches every block anew
 
 #else
 

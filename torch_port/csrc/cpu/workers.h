@@ -81,26 +81,26 @@ class Buffer {
   Memory memory_;
 };
 
-// Each worker makes its own space with make() and then takes units one by one, f(space, unit): those of its share of
-// [0, count), whose memory its cache may hold already, and then what others have left of theirs. What a unit computes
-// does not depend on the worker, so results do not either.
+// Each worker makes its own space with make() and then takes units of [0, count) one by one: f(space, unit). Apart: first
+// those of its own share, whose memory its cache may hold already, and then what others have left of theirs. What a unit
+// computes does not depend on the worker, so results do not either.
 template <class Make, class F>
-void for_units(int64_t count, Make make, F f) {
+void for_units(int64_t count, bool apart, Make make, F f) {
   struct alignas(64) Share {
     std::atomic<int64_t> next;
     int64_t end;
   };
-  const int64_t workers = std::min(count, num_threads());
-  std::vector<Share> shares(workers);
-  for (int64_t i = 0; i < workers; ++i) {
-    shares[i].next = count * i / workers;
-    shares[i].end = count * (i + 1) / workers;
+  const int64_t workers = std::min(count, num_threads()), parts = apart ? workers : 1;
+  std::vector<Share> shares(parts);
+  for (int64_t i = 0; i < parts; ++i) {
+    shares[i].next = count * i / parts;
+    shares[i].end = count * (i + 1) / parts;
   }
   torch::stable::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
     const FlushDenormals flush;
     auto space = make();
-    for (int64_t i = 0; i < workers; ++i) {
-      Share& share = shares[(begin + i) % workers];
+    for (int64_t i = 0; i < parts; ++i) {
+      Share& share = shares[(begin + i) % parts];
       for (int64_t unit = share.next++; unit < share.end; unit = share.next++) f(space, unit);
     }
   });
