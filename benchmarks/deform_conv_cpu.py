@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from deform_conv_cpu_calls import (
@@ -101,14 +102,19 @@ def ratio_rows(letter: str, ms: dict[str, float]) -> list[dict]:
     return rows
 
 
-def in_fresh_process(shape: Shape, threads: int) -> int:
+def with_threads(threads: int, function: Callable, *args: object) -> object:
     torch.set_num_threads(threads)
-    return peak_extra_bytes(shape)
+    return function(*args)
+
+
+def in_fresh_process(threads: int, function: Callable, *args: object) -> Any:
+    """`function(*args)` where neither MXNet's memory nor its threads are."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(with_threads, (threads, function, *args))
 
 
 def memory_row(letter: str, shape: Shape, threads: int) -> dict:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        extra = pool.apply(in_fresh_process, (shape, threads))
+    extra = in_fresh_process(threads, peak_extra_bytes, shape)
     copy = 4 * (shape.batch * shape.channels * shape.height * shape.width
                 + shape.outputs * shape.channels * shape.kernel**2)  # fmt: skip
     return row(f"{letter}: peak extra memory, forward", extra / 2**20, "<=", copy / 2**20 + 2 * threads, " MiB")
@@ -158,7 +164,7 @@ def measure(args: argparse.Namespace) -> dict:
         rows += ratio_rows(letter, results[name])
         rows.append(memory_row(letter, shape, args.threads))
     if not args.quick:
-        rows += growth_rows(args.rounds) + other_rows(args.rounds)
+        rows += in_fresh_process(args.threads, growth_rows, args.rounds) + other_rows(args.rounds)
     return {
         "command": " ".join(["python", "benchmarks/deform_conv_cpu.py", *args.given]),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
