@@ -67,8 +67,17 @@ class Graph:
 
     def behind_backbone(self) -> "Graph":
         """The part behind the backbone, whose maps are inputs: what is scaled there moves none of them."""
-        maps = [each.name for each in backbone_of(mx.sym.Variable("data"), self.spec)]
-        return Graph(self.cfg, cut(self.symbol, maps), self.arg, self.aux, {**self.inputs, **self.read(maps)})
+        return self.behind([each.name for each in backbone_of(mx.sym.Variable("data"), self.spec)])
+
+    def behind(self, names: Sequence[str]) -> "Graph":
+        """The part behind the nodes of these names, whose first outputs are inputs: computed once, here."""
+        return Graph(self.cfg, cut(self.symbol, names), self.arg, self.aux, {**self.inputs, **self.read(names)})
+
+    def source_of(self, layer: str) -> str:
+        """The node that a layer reads."""
+        nodes = json.loads(self.symbol.tojson())["nodes"]
+        (place, *_), *_ = next(node["inputs"] for node in nodes if node["name"] == layer)
+        return nodes[place]["name"]
 
 
 def graph_of(cfg: Config, arg: Arrays, aux: Arrays, inputs: Arrays, **overrides) -> Graph:

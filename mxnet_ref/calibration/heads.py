@@ -42,6 +42,8 @@ def calibrate_two_stages(graph: Graph) -> None:
                 graph.spread(layer, 1.0)
             layers = {"fc_deform_3": "fc_deform_3"}
         graph.scale(dict.fromkeys(layers, PART_OFFSET_STD), layers=layers)
+    if layout.hidden:  # RoI pooling of a pyramid takes most of the time
+        graph = graph.behind([graph.source_of(layout.hidden[0])])
     for layer in layout.hidden:
         graph.spread(layer, 1.0)
     graph.scale({layout.boxes_node: BOX_STD}, layers={layout.boxes_node: layout.boxes})
