@@ -16,12 +16,16 @@ LINEAR = (convolution, deconvolution, fully_connected)
 
 
 def fits(data: Tensor, other: Tensor) -> bool:
-    return torch.broadcast_shapes(data.shape, other.shape) == data.shape and other.dtype == data.dtype
+    """Whether a sum has data's shape and type; by sizes, since torch.jit.script has no broadcast_shapes."""
+    same = other.dtype == data.dtype and other.dim() <= data.dim()
+    for back in range(1, min(other.dim(), data.dim()) + 1):
+        same = same and (other.shape[-back] == 1 or other.shape[-back] == data.shape[-back])
+    return same
 
 
 def added_to(data: Tensor, other: Tensor) -> Tensor:
     """The sum, in data's memory where it has the sum's shape (arrays that MXNet infers from others have length 1)."""
-    return data.add_(other) if other.dim() <= data.dim() and fits(data, other) else data + other
+    return data.add_(other) if fits(data, other) else data + other
 
 
 # The result is an array of its own, so its only reader may overwrite it.

@@ -39,6 +39,16 @@ NODE = "mxnet"  # key in fx.Node.meta
 MODULE = "mxnet"  # key in GraphModule.meta
 
 
+class ConvertedModule(fx.GraphModule):
+    """What `convert` makes: a GraphModule that torch.jit.script takes too."""
+
+    def __prepare_scriptable__(self) -> fx.GraphModule:
+        """What torch.jit.script compiles in its stead. Raises: InputError naming the first node that it cannot."""
+        from weights_convert.translate.scripting import scriptable
+
+        return scriptable(self)
+
+
 def convert(
     symbol: Graph | str | os.PathLike, params: Params | str | os.PathLike, *, inputs: Iterable[str] | None = None
 ) -> fx.GraphModule:
@@ -109,7 +119,7 @@ class ModuleBuilder:
                 self.call(place, node, found)
         heads = tuple(self.value(head.node, head.output, "the graph's outputs") for head in self.graph.heads)
         self.fx.output(heads[0] if len(heads) == 1 else heads)
-        module = fx.GraphModule(self.root, self.fx, "MXNetGraph")
+        module = ConvertedModule(self.root, self.fx, "MXNetGraph")
         module.meta[MODULE] = {
             "inputs": dict(self.input_names),
             "paths": dict(self.paths),

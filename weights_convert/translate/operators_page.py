@@ -18,12 +18,48 @@ To add one from outside see [any_model.md](any_model.md).
 |---|---|---|
 """
 
+# Operators that torch.jit.script cannot have, or not with every attribute: they follow the data, call operators of torch_port,
+# or compute with 8-bit numbers. A test holds the list to what happens.
+UNSCRIPTABLE = frozenset(
+    {
+        "RNN",
+        "ROIPooling",
+        "_contrib_DeformableConvolution",
+        "_contrib_DeformablePSROIPooling",
+        "_contrib_ModulatedDeformableConvolution",
+        "_contrib_MultiBoxDetection",
+        "_contrib_MultiBoxPrior",
+        "_contrib_MultiBoxTarget",
+        "_contrib_PSROIPooling",
+        "_contrib_ROIAlign",
+        "_contrib_bipartite_matching",
+        "_contrib_box_nms",
+        "_contrib_dequantize",
+        "_contrib_index_array",
+        "_contrib_quantize_v2",
+        "_contrib_quantized_concat",
+        "_contrib_quantized_pooling",
+        "_sg_mkldnn_conv",
+        "_unravel_index",
+        "gather_nd",
+        "prod",
+        "scatter_nd",
+        "slice",
+    }
+)
+
 
 def render(cases: Mapping[str, Iterable[str]], reasons: Mapping[str, str]) -> str:
     """The page. cases: operator -> names of its cases. reasons: operator -> why it has none."""
     own = {each.name: each for each in REGISTRY.values()}
     rows = [row(own[name], cases, reasons) for name in sorted(own, key=lambda name: name.strip("_").lower())]
-    return HEAD + "\n".join(rows) + f"\n\n{len(own)} operators under {len(REGISTRY)} names.\n"
+    refused = ", ".join(f"`{name}`" for name in sorted(UNSCRIPTABLE, key=lambda name: name.strip("_").lower()))
+    counted = f"{len(own)} operators under {len(REGISTRY)} names."
+    return (
+        HEAD
+        + "\n".join(rows)
+        + f"\n\n{counted}\n\nNot for `torch.jit.script`, or not with every attribute: {refused}.\n"
+    )
 
 
 def row(found: Operator, cases: Mapping[str, Iterable[str]], reasons: Mapping[str, str]) -> str:

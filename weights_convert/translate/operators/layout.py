@@ -1,39 +1,50 @@
 """Operators that move numbers without changing them."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from weights_convert.translate.registry import operator
 
 
+def code_steps(codes: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """Each of MXNet's Reshape codes with the two numbers behind it that a -4 takes (0 for all others)."""
+    steps, place = [], 0
+    while place < len(codes):
+        taken = tuple(codes[place + 1 : place + 3]) if codes[place] == -4 else (0, 0)
+        steps.append((codes[place], *taken))
+        place += 3 if codes[place] == -4 else 1
+    return steps
+
+
+def product(values: list[int]) -> int:
+    result = 1
+    for each in values:
+        result = result * each
+    return result
+
+
 def reshaped(source: list[int], codes: tuple[int, ...]) -> list[int]:
     """MXNet's Reshape codes: 0 keep, -1 infer, -2 all that remain, -3 merge two, -4 split one into the next two."""
     shape: list[int] = []
-    read = place = 0
-    while place < len(codes):
-        code = codes[place]
-        place += 1
+    read = 0
+    for code, first, second in code_steps(codes):
         if code == -2:
             shape += source[read:]
             read = len(source)
         elif code == -3:
-            shape.append(source[read] * source[read + 1])
+            shape += [source[read] * source[read + 1]]
             read += 2
         elif code == -4:
-            first, second = codes[place : place + 2]
-            place += 2
             shape += [
                 source[read] // second if first == -1 else first,
                 source[read] // first if second == -1 else second,
             ]
             read += 1
         else:
-            shape.append(source[read] if code == 0 else code)
+            shape += [source[read] if code == 0 else code]
             read += 1
     if -1 in shape:
-        shape[shape.index(-1)] = math.prod(source) // -math.prod(shape)
+        shape[shape.index(-1)] = product(source) // -product(shape)
     return shape
 
 
@@ -115,9 +126,10 @@ def slice_channel(
     data: Tensor, *, num_outputs: int, axis: int = 1, squeeze_axis: bool = False
 ) -> Tensor | tuple[Tensor, ...]:
     """Equal parts along an axis (1 by default); squeeze_axis drops the axis when it has become 1."""
-    parts = torch.split(data, data.shape[axis] // num_outputs, axis)
+    length = data.shape[axis] // num_outputs
+    parts = [data.narrow(axis, place * length, length) for place in range(num_outputs)]
     if squeeze_axis:
-        parts = tuple(part.squeeze(axis) for part in parts)
+        parts = [part.squeeze(axis) for part in parts]
     return parts[0] if num_outputs == 1 else tuple(parts)
 
 
@@ -136,10 +148,9 @@ def split_v2(
 
 def strided(data: Tensor, axis: int, begin: int | None, end: int | None, step: int | None) -> Tensor:
     """Python's data[begin:end:step] along one axis, negative steps too."""
+    if step is None or step > 0:
+        return torch.ops.aten.slice(data, axis, begin, end, 1 if step is None else step)
     places = range(data.shape[axis])[slice(begin, end, step)]
-    if places.step > 0:
-        index = (slice(None),) * axis + (slice(places.start, places.stop, places.step),)
-        return data[index]
     return data.index_select(axis, torch.tensor(list(places), device=data.device, dtype=torch.long))
 
 
@@ -183,8 +194,9 @@ def reshape_like(
 ) -> Tensor:
     """lhs with the shape of rhs, or with a range of its axes shaped as a range of the other's."""
     left, right = list(lhs.shape), list(rhs.shape)
-    first, last = slice(lhs_begin, lhs_end).indices(len(left))[:2]
-    return lhs.reshape(left[:first] + right[slice(rhs_begin, rhs_end)] + left[last:])
+    before = left[: 0 if lhs_begin is None else lhs_begin]
+    after = left[len(left) if lhs_end is None else lhs_end :]
+    return lhs.reshape(before + right[rhs_begin:rhs_end] + after)
 
 
 @operator("broadcast_axis", "broadcast_axes")

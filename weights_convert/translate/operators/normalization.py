@@ -37,7 +37,7 @@ def batch_norm(
     scale = torch.ones_like(gamma) if fix_gamma else gamma
     mean, variance = moving_mean, moving_var
     if training and not use_global_stats:
-        axes = [each for each in range(maps.dim()) if each != 1]
+        axes = [0, *range(2, maps.dim())]
         variance, mean = torch.var_mean(maps, dim=axes, correction=0)
         with torch.no_grad():
             moving_mean.mul_(momentum).add_(mean.to(moving_mean.dtype), alpha=1 - momentum)

@@ -21,6 +21,17 @@ def padded(data: Tensor, pad: tuple[int, ...], surplus: list[int], value: float)
     return F.pad(data, widths, value=value)
 
 
+def lowest_number(data: Tensor) -> float:
+    """The least that data's type holds."""
+    if not data.is_floating_point():
+        return torch.iinfo(data.dtype).min
+    if data.dtype == torch.float64:
+        return -1.7976931348623157e308
+    if data.dtype == torch.float16:
+        return -65504.0
+    return -3.3895313892515355e38 if data.dtype == torch.bfloat16 else -3.4028234663852886e38
+
+
 def max_pool(
     data: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], pad: tuple[int, ...], full: bool
 ) -> Tensor:
@@ -36,8 +47,7 @@ def max_pool(
         return pool(data, kernel, stride, pad)
     if small and all((n - 1) * s < side + p for n, s, side, p in zip(counts, stride, sides, pad, strict=True)):
         return pool(data, kernel, stride, pad, ceil_mode=full)
-    lowest = torch.finfo(data.dtype).min if data.is_floating_point() else torch.iinfo(data.dtype).min
-    return pool(padded(data, pad, [max(more, 0) for more in surplus], lowest), kernel, stride)
+    return pool(padded(data, pad, [max(more, 0) for more in surplus], lowest_number(data)), kernel, stride)
 
 
 def sum_pool(data: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
@@ -59,7 +69,7 @@ def window_sums(
         max((n - 1) * s + k - side - 2 * p, 0)
         for n, s, k, side, p in zip(counts, stride, kernel, sides, pad, strict=True)
     ]
-    ones = torch.ones((1, 1, *sides), dtype=data.dtype, device=data.device)
+    ones = torch.ones([1, 1, *sides], dtype=data.dtype, device=data.device)
     none = [0] * len(kernel)
     inside = sum_pool(padded(ones, pad, surplus, 0.0), kernel, stride)
     with_padding = sum_pool(padded(F.pad(ones, [p for p in reversed(pad) for _ in (0, 1)], value=1.0),
@@ -102,15 +112,20 @@ def pooling(
     A window of "full" that starts beyond the input is kept (PyTorch's ceil_mode drops it). global_pool ignores the geometry.
     """
     maps = data.movedim(-1, 1) if layout in ("NWC", "NHWC", "NDHWC") else data
-    if global_pool:
-        kernel, stride, pad = tuple(maps.shape[2:]), (), ()
-    stride, pad = tuple(stride) or (1,) * len(kernel), tuple(pad) or (0,) * len(kernel)
+    axes = list(range(2, maps.dim()))
+    power = 2 if p_value is None else p_value
     if pooling_convention not in ("valid", "full"):
         raise ValueError(f"Pooling: expected convention valid or full, got {pooling_convention}")
-    full = pooling_convention == "full" and not global_pool
-    if global_pool and pool_type in ("max", "avg"):
-        axes = list(range(2, maps.dim()))
-        output = maps.amax(axes, keepdim=True) if pool_type == "max" else maps.mean(axes, keepdim=True)
+    stride, pad = tuple(stride) or (1,) * len(kernel), tuple(pad) or (0,) * len(kernel)
+    full = pooling_convention == "full"
+    if global_pool and pool_type == "max":
+        output = maps.amax(axes, keepdim=True)
+    elif global_pool and pool_type == "avg":
+        output = maps.mean(axes, keepdim=True)
+    elif global_pool and pool_type == "sum":
+        output = maps.sum(axes, keepdim=True)
+    elif global_pool:
+        output = (maps.abs() ** power).sum(axes, keepdim=True) ** (1.0 / power)
     elif pool_type == "max":
         output = max_pool(maps, kernel, stride, pad, full)
     elif pool_type == "avg":
@@ -118,7 +133,6 @@ def pooling(
     elif pool_type == "sum":
         output = window_sums(maps, kernel, stride, pad, full)[0]
     else:
-        power = 2 if p_value is None else p_value
         output = window_sums(maps.abs() ** power, kernel, stride, pad, full)[0] ** (1.0 / power)
     return output.movedim(1, -1) if layout in ("NWC", "NHWC", "NDHWC") else output
 

@@ -6,12 +6,21 @@ from torch import Tensor
 from weights_convert.translate.registry import operator
 
 
+def all_but(rank: int, named: list[int]) -> list[int]:
+    """The axes of an array of `rank` that are not named."""
+    others: list[int] = []
+    for each in range(rank):
+        if each not in named:
+            others += [each]
+    return others
+
+
 def reduced_axes(data: Tensor, axis: tuple[int, ...] | None, exclude: bool) -> list[int]:
     """The axes to reduce: those named, all others with exclude, all where none is named."""
     named = [each % data.dim() for each in axis or ()]
     if not named:
         return list(range(data.dim()))
-    return [each for each in range(data.dim()) if each not in named] if exclude else named
+    return all_but(data.dim(), named) if exclude else named
 
 
 def at_least_1d(data: Tensor) -> Tensor:

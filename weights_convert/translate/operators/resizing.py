@@ -22,8 +22,8 @@ def up_sampling(
         side, pad = 2 * scale - scale % 2, -(-(scale - 1) // 2)
         channels = first.shape[1]
         return F.conv_transpose2d(first, data[1].reshape(channels, 1, side, side), None, scale, pad, groups=channels)
-    height = first.shape[2] * scale
-    enlarged = [F.interpolate(each, scale_factor=height // each.shape[2], mode="nearest") for each in data]
+    size = [first.shape[2] * scale, first.shape[3] * scale]
+    enlarged = [F.interpolate(each, size=size, mode="nearest") for each in data]
     if len(enlarged) == 1:
         return enlarged[0]
     return torch.cat(enlarged, 1) if multi_input_mode == "concat" else torch.stack(enlarged).sum(0)
@@ -108,10 +108,11 @@ def crop(
 @operator("Pad", "pad")
 def pad(data: Tensor, *, mode: str, pad_width: tuple[int, ...], constant_value: float = 0.0) -> Tensor:
     """pad_width = (before, after) axis by axis from the first; modes constant, edge, reflect."""
-    widths = [width for axis in reversed(range(data.dim())) for width in pad_width[2 * axis : 2 * axis + 2]]
+    axes = len(pad_width) // 2
+    widths = [width for axis in reversed(range(axes)) for width in pad_width[2 * axis : 2 * axis + 2]]
     if mode == "constant":
         return F.pad(data, widths, value=constant_value)
-    spatial = widths[: 2 * (data.dim() - 2)]
+    spatial = widths[: 2 * (axes - 2)]
     return F.pad(data, spatial, mode={"edge": "replicate", "reflect": "reflect"}[mode])
 
 
