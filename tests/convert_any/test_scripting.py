@@ -20,7 +20,9 @@ from weights_convert.translate.registry import BY_FUNCTION, REGISTRY
 
 pytestmark = [  # PyTorch's own words on its own classes
     pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:The TorchScript type system doesn't support instance-level annotations:UserWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:The TorchScript type system doesn't support instance-level annotations:UserWarning"
+    ),
 ]
 ROWS = json.loads(
     (Path(__file__).resolve().parents[2] / "benchmarks/results/zoo_conversion.json").read_text(encoding="utf-8")

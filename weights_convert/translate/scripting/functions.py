@@ -137,7 +137,7 @@ class Spelled(ast.NodeTransformer):
             value = node.known
             if value == [] or value == ():
                 return ast.parse("torch.jit.annotate(List[int], [])", mode="eval").body
-            if not isinstance(value, (*LITERALS, tuple, list, slice, torch.dtype)):
+            if not isinstance(value, (*LITERALS, tuple, list, slice, torch.dtype, torch.memory_format)):
                 return ast.Name(self.library.holding(value), ast.Load())
         return self.generic_visit(node)
 

@@ -41,7 +41,7 @@ def literal(value: Any) -> ast.expr:
     elif isinstance(value, slice):
         ends = (value.start, value.stop, value.step)
         node = ast.Slice(*[None if each is None else literal(each) for each in ends])
-    elif isinstance(value, torch.dtype):
+    elif isinstance(value, (torch.dtype, torch.memory_format)):
         node = ast.parse(str(value), mode="eval").body
     else:
         node = ast.Name("_", ast.Load())
