@@ -104,8 +104,8 @@ def swap_axis(data: Tensor, *, dim1: int = 0, dim2: int = 0) -> Tensor:
 def concat(*data: Tensor, dim: int = 1) -> Tensor:
     """Joined along axis 1, or dim. A begin state whose batch MXNet would infer has batch 1, and is repeated."""
     rows = max(each.shape[0] for each in data)
-    if dim not in (0, -data[0].dim()) and any(each.shape[0] != rows for each in data):
-        data = tuple(each.expand(rows, *each.shape[1:]) for each in data)
+    if dim != 0 and dim != -data[0].dim() and any(each.shape[0] != rows for each in data):
+        data = tuple(each.expand([rows, *each.shape[1:]]) for each in data)
     return torch.cat(data, dim)
 
 

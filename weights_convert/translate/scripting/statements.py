@@ -72,6 +72,7 @@ class Statements(Calls):
             place = ast.Subscript(self.fold(target.value), self.fold(target.slice), ast.Store())
             self.body.append(ast.Assign([place], value, lineno=1))
         elif target.id in self.pinned:
+            value = value if parts_of(value) is None else display(parts_of(value), ast.List)
             self.body.append(ast.Assign([ast.Name(target.id, ast.Store())], value, lineno=1))
             self.tensors.discard(target.id)
         elif has_known(value) or hasattr(value, "table"):
