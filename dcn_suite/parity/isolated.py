@@ -5,15 +5,17 @@ from dataclasses import replace
 
 import numpy as np
 
+from dcn_suite.parity.decisions import decisions_of
 from dcn_suite.parity.judge import Judgement, judge
 from dcn_suite.parity.kinks import kink_masks
 from dcn_suite.parity.matching import match_boxes
 from dcn_suite.parity.overlap import ahead
 from dcn_suite.parity.port import Port
-from dcn_suite.parity.pyramid_pool import pyramid_masks
-from dcn_suite.parity.reference import DTYPES, Reference, head_gradients, probes
+from dcn_suite.parity.pyramid_pool import PyramidPool, pyramid_masks
+from dcn_suite.parity.reference import DTYPES, NodeRun, Reference, head_gradients, probes
 from dcn_suite.parity.rows import Row, counted_row, failed_row, judged_row
 from dcn_suite.parity.segments import WITHOUT_CPU_BACKWARD, Segment
+from torch_port.models import replaying
 
 CHECK = "isolated"
 STOCK = (
@@ -46,11 +48,25 @@ def isolated_rows(
         for probe, inputs, theirs in cases:
             heads = head_gradients(segment.name, theirs["float32"].outputs) if grad else None
             try:
-                ours = {dtype: port.run(segment, inputs, heads) for dtype, port in ports.items()}
+                ours = {dtype: run_alone(port, segment, inputs, heads, theirs[dtype]) for dtype, port in ports.items()}
                 rows += segment_rows(segment, inputs, theirs, ours, probe)
             except (RuntimeError, ValueError) as error:
                 rows.append(failed_row(CHECK, segment.name, str(error), depth=segment.depth, operator=segment.op))
         yield rows
+
+
+def run_alone(port: Port, segment: Segment, inputs: dict, heads: Sequence[np.ndarray] | None, theirs: NodeRun):
+    """PyTorch's outputs and gradients of one segment.
+
+    The pooling of a pyramid finds the offsets of its bins itself, by a fully connected layer. They are an output, and judged;
+    its samples then stand at MXNet's, since a rounding of them may lead into another bilinear cell, with another gradient.
+    """
+    decisions: dict[str, np.ndarray] = {}
+    if segment.kind == "fpn_roi_pooling" and PyramidPool.of(segment).deformable:
+        known = {**inputs, **dict(zip(segment.outputs, theirs.outputs, strict=True))}
+        decisions = decisions_of([segment], known.__getitem__, exact=False)
+    with replaying(port.network, decisions):
+        return port.run(segment, inputs, heads)
 
 
 def segment_rows(segment: Segment, inputs: dict, theirs: dict, ours: dict, probe: str = "") -> Iterable[Row]:

@@ -1,12 +1,10 @@
 """MXNet's side of a parity run, computed here. The only part of parity that needs MXNet."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from dcn_suite.parity.overlap import Later
 from dcn_suite.parity.photo import boxes_on, labels_on, photo_of
@@ -46,16 +44,6 @@ class LiveReference(Reference):
         if kind == "train" or not self.about["grad"]:
             return own
         return only_in_test(names, segments_of(self.nodes("train"), node_map(cfg, True), tensors)[0], own)
-
-
-def prepare_mxnet() -> None:
-    """Before MXNet is loaded: names the processor's kind to the OpenBLAS inside of its wheel, unless the environment does.
-
-    That of MXNet 1.9.1 takes a processor newer than itself for one of 2004 (SSE3); told of AVX2, its float64 products run
-    twice as fast (31 instead of 15 GFLOP/s a core on a 2023 Xeon).
-    """
-    if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
-        os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
 
 
 def run_alone(
@@ -116,7 +104,6 @@ def record(
         parameters: arg:NAME, aux:NAME of a checkpoint; None: calibrated random ones.
         step: told what is being done.
     """
-    prepare_mxnet()
     import mxnet_ref
     from mxnet_ref.operators import set_draws
 

@@ -9,6 +9,7 @@ from dcn_suite.cli.main import main
 from dcn_suite.parity.suite import PlannedRun, Results, planned_runs, results, run_all
 from dcn_suite.parity.suite import plan as plan_of_all
 from dcn_suite.parity.suite.page import MEMORY_LIMIT_GIB, all_hold, cells, markdown
+from dcn_suite.parity.suite.run import environment
 from dcn_tasks.config import load_config
 from dcn_tasks.errors import InputError
 from dcn_tasks.network import RESNET, NetworkSpec
@@ -123,3 +124,15 @@ def test_all_hold_only_if_all_were_run_and_kept_to_their_memory():
     assert not all_hold([NARROW], {NARROW.id: ENTRY | {"peak_gib": MEMORY_LIMIT_GIB + 1}})
     assert not all_hold([NARROW], {NARROW.id: ENTRY | {"holds": False}})
     assert not all_hold([], {})
+
+
+@pytest.mark.parametrize(("capability", "given", "expected"), [
+    ("AVX512", None, "Haswell"), ("AVX2", "ZEN", "ZEN"), ("DEFAULT", None, None),
+])  # fmt: skip
+def test_mxnets_blas_is_told_of_the_processor_unless_the_user_told_it(monkeypatch, capability, given, expected):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "before")  # so that it is restored
+    monkeypatch.delenv("OPENBLAS_CORETYPE")
+    if given:
+        monkeypatch.setenv("OPENBLAS_CORETYPE", given)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    assert environment().get("OPENBLAS_CORETYPE") == expected

@@ -1,14 +1,12 @@
 """Parity where MXNet cannot be imported, from the recording that ships."""
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
 
 from dcn_suite.cli.main import main
-from dcn_suite.parity.record import prepare_mxnet
 from dcn_suite.parity.reference import Reference, head_gradients
 from dcn_suite.parity.run import Settings, run_parity
 from dcn_tasks.errors import InputError
@@ -74,16 +72,3 @@ def test_head_gradients_depend_on_the_name_alone():
 def test_size_is_checked(capsys):
     assert main(["parity", CONFIG, "--recording", str(SHIPPED), "--size", "40,56"]) == 2
     assert "HEIGHTxWIDTH" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("capability", "given", "expected"), [
-    ("AVX512", None, "Haswell"), ("AVX2", "ZEN", "ZEN"), ("DEFAULT", None, None),
-])  # fmt: skip
-def test_mxnets_blas_is_told_of_the_processor_unless_the_user_told_it(monkeypatch, capability, given, expected):
-    monkeypatch.setenv("OPENBLAS_CORETYPE", "before")  # so that it is restored
-    monkeypatch.delenv("OPENBLAS_CORETYPE")
-    if given:
-        monkeypatch.setenv("OPENBLAS_CORETYPE", given)
-    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
-    prepare_mxnet()
-    assert os.environ.get("OPENBLAS_CORETYPE") == expected

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import torch
+
 from dcn_suite.parity.suite.plan import PlannedRun
 from dcn_suite.parity.suite.results import Results, fingerprint
 
@@ -41,6 +43,19 @@ def run_all(
         finished(run, entry)
 
 
+def environment() -> dict[str, str]:
+    """Variables that make a run faster; those that the user has set stay as they are.
+
+    The OpenBLAS inside of MXNet 1.9.1's wheel takes a processor newer than itself for one of 2004 (SSE3); told of AVX2, its
+    float64 products run twice as fast (31 instead of 15 GFLOP/s a core on a 2023 Xeon). Two frameworks at work on the same cores
+    have no use for threads that wait by counting.
+    """
+    wanted = {"OMP_WAIT_POLICY": "passive"}
+    if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
+        wanted["OPENBLAS_CORETYPE"] = "Haswell"
+    return {name: os.environ.get(name, value) for name, value in wanted.items()}
+
+
 def entry_of(run: PlannedRun, out: Path | None) -> dict:
     """One run in a process of its own; what is kept of it.
 
@@ -50,7 +65,9 @@ def entry_of(run: PlannedRun, out: Path | None) -> dict:
     command = [sys.executable, "-m", "dcn_suite.cli.main", *run.arguments, "--json", "--brief"]
     began, load = time.monotonic(), os.getloadavg()[0]
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
-        process = subprocess.Popen(command + (["--out", str(out)] if out else []), stdout=stdout, stderr=stderr)
+        process = subprocess.Popen(
+            command + (["--out", str(out)] if out else []), stdout=stdout, stderr=stderr, env=os.environ | environment()
+        )
         try:
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
@@ -62,6 +79,7 @@ def entry_of(run: PlannedRun, out: Path | None) -> dict:
     entry = {
         "id": run.id,
         "command": " ".join(["dcn", *run.arguments]),
+        "environment": environment(),
         "fingerprint": fingerprint(run),
         "wall_s": round(time.monotonic() - began, 1),
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
