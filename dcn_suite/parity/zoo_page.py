@@ -18,7 +18,8 @@ end, in float32 and float64. `python benchmarks/zoo_conversion.py` makes this pa
   of what is allowed.
 - Weights are random (He et al.; an R-CNN's box layers as it starts them itself), BatchNorm statistics are those of what comes
   in, a little off. Where {quiet} is below 1, the BatchNorms that end a residual branch have that many times their gamma: with
-  larger branches rounding grows from unit to unit in either framework (0.3; of more than 50 branches less).
+  larger branches rounding grows from unit to unit in either framework (0.3; of more than 50 branches less;
+  a third of that where it grows all the same: a mistake would not shrink below 1e-11 with it).
 - *back*: the module written as symbol.json and parameters again, MXNet's float32 outputs from these beside the original's;
   –: not tried.
 - What follows a selection, sorting or comparison (`box_nms`, `topk`, `score > 0.01`) is judged in float64 alone; equal
