@@ -30,8 +30,13 @@ CASES = {
     "_npi_mean": {
         "axes": case((2, 3, 4), axis="(1, 2)", keepdims=False),
         "kept": case((2, 3, 4), axis="(-1,)", keepdims=True),
+        "in float64": case((2, 3, 4), axis="(1,)", dtype="float64"),
     },
-    "_np_sum": {"axes": case((2, 3, 4), axis="(0, 2)"), "one": case((2, 3, 4), axis=1, keepdims=True)},
+    "_np_sum": {
+        "axes": case((2, 3, 4), axis="(0, 2)"),
+        "one": case((2, 3, 4), axis=1, keepdims=True),
+        "in float64": case((2, 3, 4), axis="(1,)", dtype="float64"),
+    },
     "_np_max": {"one": case((2, 3, 4), axis="-1")},
     "_np_min": {"one": case((2, 3, 4), axis="0")},
     "_np_dot": {"matrices": case((2, 3), (3, 4)), "stacks": case((2, 3), (5, 3, 4))},

@@ -94,27 +94,58 @@ def np_axes(a: Tensor, axis: tuple[int, ...] | None) -> tuple[int, ...]:
     return tuple(range(a.dim())) if axis is None else axis
 
 
+def without_initial(initial: float | None) -> None:
+    """Raises: ValueError for a first value, which MXNet 1.9.1 does not take either."""
+    if initial is not None:
+        raise ValueError("a reduction's first value (initial) has no translation; MXNet 1.9.1 refuses it too")
+
+
 @operator("_npi_mean")
-def np_mean(a: Tensor, *, axis: tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-    """Mean over axes."""
-    return a.mean(np_axes(a, axis), keepdims)
+def np_mean(
+    a: Tensor,
+    *,
+    axis: tuple[int, ...] | None = None,
+    dtype: str | None = None,
+    keepdims: bool = False,
+    initial: float | None = None,
+) -> Tensor:
+    """Mean over axes; float32 of whole numbers, without a type."""
+    without_initial(initial)
+    kind = a.dtype if a.is_floating_point() else torch.float32
+    wide = torch.float64 if dtype == "float64" else kind
+    return a.to(wide).mean(np_axes(a, axis), keepdims).to(kind if dtype is None else DTYPES[dtype])
 
 
 @operator("_np_sum")
-def np_sum(a: Tensor, *, axis: tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-    """Sum over axes."""
-    return a.sum(np_axes(a, axis), keepdims)
+def np_sum(
+    a: Tensor,
+    *,
+    axis: tuple[int, ...] | None = None,
+    dtype: str | None = None,
+    keepdims: bool = False,
+    initial: float | None = None,
+) -> Tensor:
+    """Sum over axes, in the array's own type (whole numbers wrap around) or another."""
+    without_initial(initial)
+    wide = a.double() if dtype == "float64" else a
+    return wide.sum(np_axes(a, axis), keepdims).to(a.dtype if dtype is None else DTYPES[dtype])
 
 
 @operator("_np_max")
-def np_max(a: Tensor, *, axis: tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+def np_max(
+    a: Tensor, *, axis: tuple[int, ...] | None = None, keepdims: bool = False, initial: float | None = None
+) -> Tensor:
     """Largest element over axes."""
+    without_initial(initial)
     return a.amax(np_axes(a, axis), keepdims)
 
 
 @operator("_np_min")
-def np_min(a: Tensor, *, axis: tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+def np_min(
+    a: Tensor, *, axis: tuple[int, ...] | None = None, keepdims: bool = False, initial: float | None = None
+) -> Tensor:
     """Smallest element over axes."""
+    without_initial(initial)
     return a.amin(np_axes(a, axis), keepdims)
 
 
@@ -131,7 +162,7 @@ def np_matmul(a: Tensor, b: Tensor) -> Tensor:
 
 
 @operator("_npi_einsum")
-def np_einsum(*operands: Tensor, subscripts: str, optimize: int = 0) -> Tensor:
+def np_einsum(*operands: Tensor, subscripts: str = "", optimize: int = 0) -> Tensor:
     """Einstein's sum."""
     return torch.einsum(subscripts, *operands)
 
