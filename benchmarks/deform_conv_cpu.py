@@ -168,6 +168,7 @@ def measure(args: argparse.Namespace) -> dict:
     return {
         "command": " ".join(["python", "benchmarks/deform_conv_cpu.py", *args.given]),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+        "OPENBLAS_CORETYPE": os.environ.get("OPENBLAS_CORETYPE", "not set"),  # of MXNet's OpenBLAS
         "threads": args.threads,
         "rounds": args.rounds,
         "processor": processor(),
