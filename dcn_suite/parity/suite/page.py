@@ -37,7 +37,7 @@ MXNet and PyTorch, each in float32 and float64. Columns:
 - **what a user sees**: boxes or label maps, each framework deciding alone.
 - **wall time**, **CPU time**: of the whole run, calibration and MXNet included; the machine may have been shared. **memory**: the most
   that its process held; activations are kept in files beside that. Runs have `OMP_WAIT_POLICY=passive` and, on processors with AVX2,
-  `OPENBLAS_CORETYPE=Haswell`, which MXNet's OpenBLAS does not find by itself on newer ones (each result names its `environment`).
+  `OPENBLAS_CORETYPE=Haswell`, which MXNet's OpenBLAS does not find by itself on newer ones (a result that had them says so: `environment`).
 
 What the proof does and does not say: [state.md](state.md).
 """
