@@ -19,16 +19,6 @@ from weights_convert.translate.operators_page import render
 from weights_convert.translate.source import to_source
 
 
-@pytest.fixture
-def module():
-    return convert(small_graph(), small_params())
-
-
-@pytest.fixture
-def data():
-    return torch.from_numpy(np.random.default_rng(1).standard_normal((3, 4, 6, 5), dtype=np.float32))
-
-
 def test_parameters_and_buffers_keep_mxnets_names(module):
     params = small_params()
     assert dict(module.named_parameters()).keys() == params.arg.keys()

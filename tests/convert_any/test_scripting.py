@@ -48,11 +48,6 @@ def same(one: object, other: object) -> None:
         torch.testing.assert_close(first, second, rtol=0, atol=0, equal_nan=True)
 
 
-@pytest.fixture
-def data():
-    return torch.from_numpy(np.random.default_rng(1).standard_normal((3, 4, 6, 5), dtype=np.float32))
-
-
 def without_loss() -> tuple:
     graph = small_graph()
     last = next(place for place, node in enumerate(graph.nodes) if node.name == "fc_again")

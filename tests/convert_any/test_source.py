@@ -7,19 +7,9 @@ import pytest
 import torch
 
 from tests.convert_any.emitted import emitted_model
-from tests.convert_any.small_graph import Builder, small_graph, small_params
+from tests.convert_any.small_graph import Builder
 from weights_convert import Params, convert, parse_symbol
 from weights_convert.translate.source import to_source
-
-
-@pytest.fixture
-def module():
-    return convert(small_graph(), small_params())
-
-
-@pytest.fixture
-def data():
-    return torch.from_numpy(np.random.default_rng(1).standard_normal((3, 4, 6, 5), dtype=np.float32))
 
 
 def same(module, emitted, data) -> bool:
