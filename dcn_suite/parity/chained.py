@@ -19,6 +19,7 @@ import numpy as np
 from dcn_suite.parity.decisions import decisions_of
 from dcn_suite.parity.isolated import as_shape
 from dcn_suite.parity.judge import Judgement, judge_function, judge_rounding
+from dcn_suite.parity.memory import give_back
 from dcn_suite.parity.overlap import Later
 from dcn_suite.parity.port import Port
 from dcn_suite.parity.reference import ROI_POOLS, Reference
@@ -62,6 +63,7 @@ def chained_rows(
     inputs = reference.inputs(kind)
 
     def run(dtype: str, source: str, sink: Callable, exact: bool):
+        give_back()
         decisions = decisions_of(segments, lambda key: reference.entry(kind, source, key), exact=exact)
         with Later() as later:
             return make_port(dtype).chain(inputs, segments, decisions=decisions, grad=grad, sink=later(sink))

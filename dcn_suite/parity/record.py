@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dcn_suite.parity.memory import give_back
 from dcn_suite.parity.overlap import Later
 from dcn_suite.parity.photo import boxes_on, labels_on, photo_of
 from dcn_suite.parity.reference import DTYPES, Arrays, NodeRun, Reference, head_gradients, pack, place_of, probes
@@ -204,6 +205,7 @@ def record_chain(
             recording[f"{kind}/{dtype}/{key}"] = array
 
     is_train = kind == "train"
+    give_back()
     with Later() as later:
         gradients = witness.chain(inputs, is_train=is_train, grad=is_train, sink=later(sink))
     recording.group(f"{kind}/{dtype}/gradient", gradients)

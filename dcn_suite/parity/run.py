@@ -15,6 +15,7 @@ from dcn_suite.parity.chained import chained_rows
 from dcn_suite.parity.freerunning import FreeRun
 from dcn_suite.parity.isolated import isolated_rows
 from dcn_suite.parity.labels import LabelRun
+from dcn_suite.parity.memory import give_back
 from dcn_suite.parity.port import Port
 from dcn_suite.parity.reference import Arrays, Reference
 from dcn_suite.parity.report import Result
@@ -79,6 +80,7 @@ def compare(
         table.add(
             *chained_rows(reference, make_port, segments, kind=kind, grad=settings.grad, scratch=scratch, step=step)
         )
+    give_back()
     step("PyTorch float32, deciding alone")
     free = free_run(reference, bench.segments("test")[0], cfg)
     with failures(table, "free-running"):
@@ -109,6 +111,7 @@ def free_run(reference: Reference, segments: list[Segment], cfg: Config) -> Free
 def add_isolated(table: Table, bench: "Bench", kind: str, segments: list[Segment], step: Step) -> None:
     """The rows of single nodes of one graph; gradients in the training graph."""
     step("loading the network")
+    give_back()
     ports = {dtype: bench.port(kind, dtype) for dtype in ("float32", "float64")}
     nodes = isolated_rows(bench.reference, ports, segments, kind=kind, grad=kind == "train")
     for index, rows in enumerate(nodes):

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from dcn_suite.parity import uncached
+
 
 class Scratch:
     """Arrays by name. folder: made if absent."""
@@ -18,15 +20,15 @@ class Scratch:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.files: dict[str, str] = {}
-        self.kinds: dict[str, tuple] = {}
+        self.kinds: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
 
     def __setitem__(self, name: str, array: np.ndarray) -> None:
-        self.files.setdefault(name, f"{len(self.files):05d}.npy")
+        self.files.setdefault(name, f"{len(self.files):05d}")
         self.kinds[name] = (array.dtype, array.shape)
-        np.save(self.folder / self.files[name], array, allow_pickle=False)
+        uncached.write(self.folder / self.files[name], array)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return np.load(self.folder / self.files[name], allow_pickle=False)
+        return uncached.read(self.folder / self.files[name], *self.kinds[name])
 
     def __contains__(self, name: str) -> bool:
         return name in self.files

@@ -36,8 +36,9 @@ MXNet and PyTorch, each in float32 and float64. Columns:
 - **most strained row**: a float32 error of PyTorch may be twice MXNet's own plus one rounding of the scale; the row nearest to that.
 - **what a user sees**: boxes or label maps, each framework deciding alone.
 - **wall time**, **CPU time**: of the whole run, calibration and MXNet included; the machine may have been shared. **memory**: the most
-  that its process held; activations are kept in files beside that. Runs have `OMP_WAIT_POLICY=passive` and, on processors with AVX2,
-  `OPENBLAS_CORETYPE=Haswell`, which MXNet's OpenBLAS does not find by itself on newer ones (a result that had them says so: `environment`).
+  that its process held; activations are kept in files beside that. Runs have `OMP_WAIT_POLICY=passive`, `GLIBC_TUNABLES` under which
+  freed memory is used again and, on processors with AVX2, `OPENBLAS_CORETYPE=Haswell`, which MXNet's OpenBLAS does not find by
+  itself on newer ones (each result says what it had: `environment`).
 
 What the proof does and does not say: [state.md](state.md).
 """

@@ -16,6 +16,7 @@ from dcn_suite.parity.suite.results import Results, fingerprint
 
 SHOWN_CHECKS = ("detections", "detections, replayed", "labels", "network")  # what a user sees: kept row by row
 KIB_PER_GIB = 1 << 20
+KEPT_MEMORY = "glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184"
 Started = Callable[[int, PlannedRun], None]
 
 
@@ -48,9 +49,10 @@ def environment() -> dict[str, str]:
 
     The OpenBLAS inside of MXNet 1.9.1's wheel takes a processor newer than itself for one of 2004 (SSE3); told of AVX2, its
     float64 products run twice as fast (31 instead of 15 GFLOP/s a core on a 2023 Xeon). Two frameworks at work on the same cores
-    have no use for threads that wait by counting.
+    have no use for threads that wait by counting. And memory that one array gave back serves the next instead of being fetched
+    from the system page by page: thousands of maps come and go.
     """
-    wanted = {"OMP_WAIT_POLICY": "passive"}
+    wanted = {"OMP_WAIT_POLICY": "passive", "GLIBC_TUNABLES": KEPT_MEMORY}
     if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
         wanted["OPENBLAS_CORETYPE"] = "Haswell"
     return {name: os.environ.get(name, value) for name, value in wanted.items()}
