@@ -62,12 +62,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--box-average", action="store_true", help="score found boxes again and average those of one object"
     )
     parser.add_argument("--soft-nms", action="store_true", help="lower the scores of overlapping boxes, drop none")
+    parser.add_argument("--skip-bad", action="store_true", help="go on after images that cannot be read, and list them")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises: InputError for a broken image, weights that don't fit, options that the network does not have."""
+    """Exit code 1 where every image was skipped.
+
+    Raises: InputError for a broken image, weights that don't fit, options that the network does not have.
+    """
     if not 0 <= args.threshold <= 1:
         raise InputError(f"--threshold: expected a score from 0 to 1, got {args.threshold:g}")
     cfg = configuration(args)
@@ -79,7 +83,13 @@ def run(args: argparse.Namespace) -> int:
     settings = described(args, cfg, checkpoint)
     results = []
     for path, target in watched(targets):
-        image = read_image(path)
+        try:
+            image = read_image(path)
+        except InputError as error:
+            if not args.skip_bad:
+                raise
+            note(f"left out: {error}")
+            continue
         prediction = predictor(image)
         facts = {"image": str(path), "height": image.shape[0], "width": image.shape[1], **settings, **prediction.facts}
         files = write(prediction, facts, target, cfg)
@@ -89,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         rows = [[each["image"], each["summary"], each["files"][0]] for each in results]
         print_table(f"dcn predict {args.config} ({args.framework})", ("image", "found", "picture"), rows)
-    return 0
+    return 0 if results else 1
 
 
 def configuration(args: argparse.Namespace) -> Config:

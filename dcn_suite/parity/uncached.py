@@ -51,7 +51,7 @@ def put(file: int, content: np.ndarray) -> None:
     """All of it: a system may write less than it is asked to."""
     done = 0
     while done < content.size:
-        done += os.write(file, memoryview(content)[done:])
+        done += os.write(file, content[done:].data)
 
 
 def read(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
@@ -61,7 +61,7 @@ def read(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
     file = opened(path, os.O_RDONLY)
     done = 0
     try:
-        while done < count and (got := os.readv(file, [memoryview(room)[done:]])):
+        while done < count and (got := os.readv(file, [room[done:].data])):
             done += got
     finally:
         os.close(file)

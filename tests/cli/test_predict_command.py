@@ -196,6 +196,16 @@ def test_broken_image_is_one_sentence_and_leaves_what_was_done(folder, capsys):
     assert sorted(path.name for path in Path("found").iterdir()) == ["photo.json", "photo.png"]
 
 
+def test_broken_images_are_left_out_where_that_is_asked_for(folder, capsys):
+    data = Path("photo.png").read_bytes()
+    Path("half.png").write_bytes(data[: len(data) // 2])
+    assert predict("half.png", "photo.png", "--skip-bad") == 0
+    printed = capsys.readouterr()
+    assert "left out: half.png: expected a whole image" in printed.err and "half.png" not in printed.out
+    assert sorted(path.name for path in Path("found").iterdir()) == ["photo.json", "photo.png"]
+    assert predict("half.png", "--skip-bad") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
