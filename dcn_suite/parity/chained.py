@@ -22,7 +22,7 @@ from dcn_suite.parity.judge import Judgement, judge_function, judge_rounding
 from dcn_suite.parity.memory import give_back
 from dcn_suite.parity.overlap import Later
 from dcn_suite.parity.port import Port
-from dcn_suite.parity.reference import ROI_POOLS, Reference
+from dcn_suite.parity.reference import ROI_POOLS, Arrays, Reference
 from dcn_suite.parity.rows import Row, judged_row, reported_row
 from dcn_suite.parity.scratch import Scratch
 from dcn_suite.parity.segments import SELECTORS, WITHOUT_CPU_BACKWARD, Segment
@@ -73,12 +73,14 @@ def chained_rows(
             theirs = reference.entry(kind, "float64", key)
             judge_function(judgements[key], theirs, as_shape(array, theirs.shape))
 
+    def judge_gradients(ours: Arrays) -> None:
+        for name in parameters:
+            theirs = reference.gradient(kind, "float64", name)
+            judge_function(judgements[name], theirs, as_shape(ours[name], theirs.shape))
+
     if reference.has_float64:
         step("PyTorch float64 with MXNet's float64 decisions")
-        gradients, _ = run("float64", "float64", function, False)
-        theirs = reference.gradients(kind, "float64") if grad else {}
-        for name in parameters:
-            judge_function(judgements[name], theirs[name], as_shape(gradients[name], theirs[name].shape))
+        judge_gradients(run("float64", "float64", function, False)[0])
 
     step("PyTorch float32 with MXNet's float32 decisions")
     single = Scratch(scratch)
@@ -92,9 +94,8 @@ def chained_rows(
     step("PyTorch float64 with MXNet's float32 decisions")
     truth, _ = run("float64", "float32", rounding, True)
     single.clear()
-    theirs = reference.gradients(kind, "float32") if grad else {}
     for name in parameters:
-        judge_rounding(judgements[name], theirs[name], gradients32[name], truth[name])
+        judge_rounding(judgements[name], reference.gradient(kind, "float32", name), gradients32[name], truth[name])
     for group in (outputs, parameters):
         layer = max((judgements[name].relative_error_mxnet for name in group), default=0.0)
         for name, segment in group.items():

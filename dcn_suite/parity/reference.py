@@ -143,8 +143,9 @@ class Reference:
         kinds = dict.fromkeys((kind, "train"))
         return self.first(*(f"{each}/{dtype}/{key}" for each in kinds), *(f"{each}/inputs/{key}" for each in kinds))
 
-    def gradients(self, kind: str, dtype: str) -> Arrays:
-        return self.group(f"{kind}/{dtype}/gradient")
+    def gradient(self, kind: str, dtype: str, name: str) -> np.ndarray:
+        """Of one parameter, in the run from end to end."""
+        return self.first(f"{kind}/{dtype}/gradient/{name}")
 
     def isolated(
         self, kind: str, segment: Segment, inputs: Mapping[str, np.ndarray], *, grad: bool, probe: str = ""
