@@ -22,8 +22,9 @@ class Port:
     """The network in one precision, with what its modules need beside tensors.
 
     draws: the streams that MXNet's side used. onednn: let PyTorch hand convolutions to oneDNN where it wants to, as it
-    does for users. Off, they are ATen's own: oneDNN's gradient of a strided 1x1 convolution rounds up to five times as
-    coarsely as MXNet's (measured; it is not the port's to mend), and would drown what is looked for.
+    does for users and as MXNet does: forward, both round alike. Off, where gradients are compared, they are ATen's own:
+    oneDNN's gradient of a strided 1x1 convolution rounds up to five times as coarsely as MXNet's (measured,
+    benchmarks/conv_rounding_cpu.py; it is not the port's to mend), and would drown what is looked for.
     """
 
     network: TwoStage | ClassAwareRPN | DeepLab

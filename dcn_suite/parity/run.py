@@ -74,7 +74,7 @@ def compare(
         )
 
     def make_port(dtype: str) -> Port:
-        return bench.port(kind, dtype)
+        return bench.judged_port(kind, dtype)
 
     with failures(table, "chained"):
         table.add(
@@ -112,7 +112,7 @@ def add_isolated(table: Table, bench: "Bench", kind: str, segments: list[Segment
     """The rows of single nodes of one graph; gradients in the training graph."""
     step("loading the network")
     give_back()
-    ports = {dtype: bench.port(kind, dtype) for dtype in ("float32", "float64")}
+    ports = {dtype: bench.judged_port(kind, dtype) for dtype in ("float32", "float64")}
     nodes = isolated_rows(bench.reference, ports, segments, kind=kind, grad=kind == "train")
     for index, rows in enumerate(nodes):
         step(f"node {index + 1} of {len(segments)}: {segments[index].name}")
@@ -156,7 +156,11 @@ class Bench:
         modules = node_map(self.cfg, kind == "train")
         return segments_of(self.reference.nodes(kind), modules, tensor_paths(self.cfg))
 
-    def port(self, kind: str, dtype: str, *, onednn: bool = False) -> Port:
+    def judged_port(self, kind: str, dtype: str) -> Port:
+        """One whose layers are judged: with oneDNN unless gradients are, see Port."""
+        return self.port(kind, dtype, onednn=not self.settings.grad)
+
+    def port(self, kind: str, dtype: str, *, onednn: bool) -> Port:
         network = build_network(self.cfg)
         test = kind == "test" and self.settings.use_test_weights
         if self.settings.weights is not None:

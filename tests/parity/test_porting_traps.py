@@ -28,7 +28,7 @@ def red_quantities(reference: Reference, mistake: Mistake, spoil) -> list[str]:
     kind = "test" if mistake.normalised else "train"  # a node of both graphs is recorded in the training graph
     segments, _ = bench.segments(kind)
     (segment,) = (each for each in segments if each.name == mistake.node)
-    ports = {dtype: bench.port(kind, dtype) for dtype in ("float32", "float64")}
+    ports = {dtype: bench.judged_port(kind, dtype) for dtype in ("float32", "float64")}
     (rows,) = isolated_rows(reference, ports, [segment], kind=kind, grad=False)
     return [row.quantity for row in rows if row.verdict == RED]
 
