@@ -5,13 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from dcn_tasks.config import Config, load_config
+from dcn_tasks.detections import Detections
 from dcn_tasks.images import to_network_input
 from mxnet_ref.calibration.backbone import calibrate_backbone, randomise
 from mxnet_ref.calibration.detections import settle_detections
 from mxnet_ref.calibration.graph import graph_of
 from mxnet_ref.calibration.heads import HEADS, calibrate_two_stages
-from mxnet_ref.checkpoint import detection_weights, with_test_copies
-from mxnet_ref.detect import Detector
 from mxnet_ref.executor import Arrays
 from mxnet_ref.init import init_params
 
@@ -45,20 +44,15 @@ def calibrated_init(
     HEADS.get(family, calibrate_two_stages)(graph)
     if family == "deeplab":
         return arg, aux
-    settle_detections(graph)
+    found = settle_detections(graph).above(0.05)
     full = cfg.network.BASE_WIDTH >= FULL_WIDTH
     min_classes = min(5, cfg.dataset.NUM_CLASSES - 1) if full else 2
-    check_detections(
-        cfg, arg, aux, image, (50 if full else 5) if min_detections is None else min_detections, min_classes
-    )
+    check_detections(found, (50 if full else 5) if min_detections is None else min_detections, min_classes)
     return arg, aux
 
 
-def check_detections(
-    cfg: Config, arg: Arrays, aux: Arrays, image: np.ndarray, min_detections: int, min_classes: int
-) -> None:
+def check_detections(found: Detections, min_detections: int, min_classes: int) -> None:
     """Raises: RuntimeError unless the network detects enough."""
-    found = Detector(cfg, detection_weights(with_test_copies(arg, cfg)), aux)(image)[0].above(0.05)
     classes = len(np.unique(found.classes))
     if len(found) < min_detections or classes < min_classes:
         raise RuntimeError(
