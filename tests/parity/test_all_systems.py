@@ -136,3 +136,10 @@ def test_mxnets_blas_is_told_of_the_processor_unless_the_user_told_it(monkeypatc
         monkeypatch.setenv("OPENBLAS_CORETYPE", given)
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
     assert environment().get("OPENBLAS_CORETYPE") == expected
+
+
+def test_freed_memory_is_kept_for_the_next_map_unless_the_user_has_other_wishes(monkeypatch):
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    assert "mmap_threshold" in environment()["GLIBC_TUNABLES"]
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.perturb=1")
+    assert environment()["GLIBC_TUNABLES"] == "glibc.malloc.perturb=1"
