@@ -1,12 +1,13 @@
 """Every node alone: PyTorch's module is fed what MXNet fed its node, and all that comes out is compared."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from dcn_suite.parity.decisions import decisions_of
-from dcn_suite.parity.judge import Judgement, judge
+from dcn_suite.parity.judge import Judgement, judge, largest, largest_difference
 from dcn_suite.parity.kinks import kink_masks
 from dcn_suite.parity.matching import match_boxes
 from dcn_suite.parity.overlap import ahead
@@ -18,6 +19,7 @@ from dcn_suite.parity.segments import WITHOUT_CPU_BACKWARD, Segment
 from torch_port.models import replaying
 
 CHECK = "isolated"
+OneRun = tuple[list[np.ndarray], dict[str, np.ndarray]]  # outputs, gradients by key
 STOCK = (
     "Convolution",
     "Deconvolution",
@@ -45,50 +47,75 @@ def isolated_rows(
 
     for segment, cases in zip(segments, ahead(witnessed, segments), strict=True):
         rows: list[Row] = []
+        with_gradients = partial(reference.with_gradients, kind, segment)
         for probe, inputs, theirs in cases:
             heads = head_gradients(segment.name, theirs["float32"].outputs) if grad else None
             try:
                 ours = {dtype: run_alone(port, segment, inputs, heads, theirs[dtype]) for dtype, port in ports.items()}
-                rows += segment_rows(segment, inputs, theirs, ours, probe)
+                truth = None
+                if finds_offsets(segment):
+                    truth = run_alone(ports["float64"], segment, inputs, heads, theirs["float32"])
+                rows += segment_rows(segment, inputs, theirs, ours, probe, truth, None if grad else with_gradients)
             except (RuntimeError, ValueError) as error:
                 rows.append(failed_row(CHECK, segment.name, str(error), depth=segment.depth, operator=segment.op))
         yield rows
 
 
-def run_alone(port: Port, segment: Segment, inputs: dict, heads: Sequence[np.ndarray] | None, theirs: NodeRun):
-    """PyTorch's outputs and gradients of one segment.
+def finds_offsets(segment: Segment) -> bool:
+    """Whether it is the deformable pooling of a pyramid, which finds the offsets of its bins itself, by a fully connected layer.
 
-    The pooling of a pyramid finds the offsets of its bins itself, by a fully connected layer. They are an output, and judged;
-    its samples then stand at MXNet's, since a rounding of them may lead into another bilinear cell, with another gradient.
+    They are an output, and judged; its samples then stand at MXNet's, since a rounding of them may lead into another bilinear
+    cell, with another gradient. The float32 runs are measured by PyTorch's float64 with MXNet's float32 offsets: another of
+    float64's own would be another function near the kink.
     """
+    return segment.kind == "fpn_roi_pooling" and PyramidPool.of(segment).deformable
+
+
+def run_alone(
+    port: Port, segment: Segment, inputs: dict, heads: Sequence[np.ndarray] | None, theirs: NodeRun
+) -> OneRun:
+    """PyTorch's outputs and gradients of one segment. Args: theirs: whose offsets are taken, where it finds them itself."""
     decisions: dict[str, np.ndarray] = {}
-    if segment.kind == "fpn_roi_pooling" and PyramidPool.of(segment).deformable:
+    if finds_offsets(segment):
         known = {**inputs, **dict(zip(segment.outputs, theirs.outputs, strict=True))}
         decisions = decisions_of([segment], known.__getitem__, exact=False)
     with replaying(port.network, decisions):
         return port.run(segment, inputs, heads)
 
 
-def segment_rows(segment: Segment, inputs: dict, theirs: dict, ours: dict, probe: str = "") -> Iterable[Row]:
-    """The rows of one segment from the four witnesses' results."""
+def segment_rows(
+    segment: Segment,
+    inputs: dict,
+    theirs: dict,
+    ours: dict,
+    probe: str = "",
+    truth: OneRun | None = None,
+    with_gradients: Callable[[dict], dict[str, NodeRun]] | None = None,
+) -> Iterable[Row]:
+    """The rows of one segment from the four witnesses' results.
+
+    Args:
+        truth: float64 for the float32 runs; None: MXNet's. with_gradients: where gradients are not compared, MXNet's runs with
+            them: a layer's error (judge.py) is of these too, whatever is compared.
+    """
     place = {"depth": segment.depth, "operator": segment.op}
     if segment.kind in ("proposal", "pyramid_proposal"):
         yield from proposal_rows(segment, theirs, ours, place)
         return
-    if segment.kind == "fpn_roi_pooling":
-        masks = pyramid_masks(segment, inputs, *(theirs[dtype].outputs for dtype in DTYPES))
-    else:
-        masks = kink_masks(segment, inputs)
+    pyramid = segment.kind == "fpn_roi_pooling"
+    masks = pyramid_masks(segment, inputs, theirs["float32"].outputs) if pyramid else kink_masks(segment, inputs)
     four: dict[str, tuple] = {}
     for index in range(len(segment.outputs)):
         name = "output" if len(segment.outputs) == 1 else f"output {index}"
         arrays = [side[index] for dtype in DTYPES for side in (theirs[dtype].outputs, ours[dtype][0])]
-        four[name] = (*arrays, masks.get("output"))
+        four[name] = (*arrays, masks.get("output"), truth and truth[0][index])
     for key in theirs["float32"].gradients:
         arrays = [side[key] for dtype in DTYPES for side in (theirs[dtype].gradients, ours[dtype][1])]
-        four[f"d {key}"] = (*arrays, masks.get(key))
+        four[f"d {key}"] = (*arrays, masks.get(key), truth and truth[1][key])
     judgements = {name: judge_shaped(*arrays) for name, arrays in four.items()}
     layer = max(each.relative_error_mxnet for each in judgements.values())
+    if segment.op in STOCK and with_gradients and not all(each.holds for each in judgements.values()):
+        layer = max(layer, largest_error(with_gradients(inputs)))
     suffix = f", {probe}" if probe else ""
     for name, judgement in judgements.items():
         if segment.op in STOCK:
@@ -98,10 +125,22 @@ def segment_rows(segment: Segment, inputs: dict, theirs: dict, ours: dict, probe
         yield replace(row, claim=f"{row.claim} (MXNet has no CPU backward: a loop instead)") if loop else row
 
 
-def judge_shaped(mxnet32, torch32, mxnet64, torch64, apart: np.ndarray | None = None) -> Judgement:
+def largest_error(runs: dict[str, NodeRun]) -> float:
+    """MXNet's float32 error of outputs and gradients of one node, over the scale of each."""
+    single, double = (runs[dtype] for dtype in DTYPES)
+    pairs = [*zip(single.outputs, double.outputs, strict=True)]
+    pairs += [(single.gradients[key], double.gradients[key]) for key in double.gradients]
+    scales = [largest(truth) for _, truth in pairs]
+    return max(largest_difference(*pair) / scale for pair, scale in zip(pairs, scales, strict=True) if scale)
+
+
+def judge_shaped(
+    mxnet32, torch32, mxnet64, torch64, apart: np.ndarray | None = None, truth: np.ndarray | None = None
+) -> Judgement:
     """The judgement of one quantity; the module's shape is turned into the node's."""
     torch32, torch64 = (as_shape(each, mxnet64.shape) for each in (torch32, torch64))
-    return judge(mxnet32, mxnet64, torch32, torch64, apart=apart)
+    truth = None if truth is None else as_shape(truth, mxnet64.shape)
+    return judge(mxnet32, mxnet64, torch32, torch64, apart=apart, truth=truth)
 
 
 def as_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -47,23 +47,15 @@ class PyramidPool:
         return replace(segment, attrs=attrs, inputs=(segment.inputs[index], segment.inputs[-1]))
 
 
-def pyramid_masks(
-    segment: Segment, inputs: dict[str, np.ndarray], outputs32: Sequence[np.ndarray], outputs64: Sequence[np.ndarray]
-) -> Masks:
-    """Masks by quantity, as kinks.kink_masks. Args: inputs: float32. outputs32, outputs64: MXNet's, in both precisions."""
+def pyramid_masks(segment: Segment, inputs: dict[str, np.ndarray], outputs: Sequence[np.ndarray]) -> Masks:
+    """Masks by quantity, as kinks.kink_masks. Args: inputs: float32. outputs: MXNet's, float32."""
     pool, rois = PyramidPool.of(segment), inputs[segment.inputs[-1]]
     masks: Masks = {}
     apart = np.zeros((len(rois), 1, pool.pooled_size, pool.pooled_size), bool)
     for index, rows in pool.rows(rois).items():
         level, key = pool.at_level(segment, index), segment.inputs[index]
         if pool.deformable:
-            offsets = outputs32[1][rows], outputs64[1][rows]
-            crossing, apart[rows] = moved_samples(level, inputs[key], rois[rows], *offsets)
-            if (
-                crossing
-            ):  # the gradient of an offset jumps, and through the fully connected layer that of map and weights
-                masks[key] = np.ones((1, 1, 1, 1), bool)
-                masks |= {name: np.ones((1,), bool) for name in segment.parameters if f"_p{2 + index}_" in name}
+            apart[rows] = entering(level, inputs[key], rois[rows], outputs[1][rows])
         else:
             own = max_pool_masks(level, inputs[key], rois[rows])
             apart[rows] = own.pop("output", False)
@@ -81,15 +73,9 @@ def pyramid_rois_of_other_cells(segment: Segment, rois: np.ndarray) -> np.ndarra
     return found
 
 
-def moved_samples(
-    level: Segment, data: np.ndarray, rois: np.ndarray, offset32: np.ndarray, offset64: np.ndarray
-) -> tuple[bool, np.ndarray]:
-    """Whether a sample falls into another cell in float32 than in float64; and [R, 1, 1, 1] RoIs of which one enters or
-    leaves the map, where the pooled value itself jumps."""
-    single = pool_positions(level, rois, offset32, np.float32)
-    double = pool_positions(level, rois, offset64, np.float64)
+def entering(level: Segment, data: np.ndarray, rois: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """[R, 1, 1, 1] RoIs of which a sample is inside the map in one precision alone: there the pooled value itself jumps."""
     limits = np.array(data.shape[:1:-1], np.float64).reshape(2, 1, 1, 1, 1, 1) - 0.5
-    outside = [(each < -0.5) | (each > limits) for each in (single, double)]
-    jumps = (outside[0] != outside[1]).any(axis=(0, 2, 3, 4, 5))
-    crossing = bool((np.floor(single) != np.floor(double)).any() or jumps.any())
-    return crossing, jumps[:, None, None, None]
+    positions = [pool_positions(level, rois, offset, dtype) for dtype in (np.float32, np.float64)]
+    outside = [(each < -0.5) | (each > limits) for each in positions]
+    return (outside[0] != outside[1]).any(axis=(0, 2, 3, 4, 5))[:, None, None, None]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -32,11 +33,16 @@ class LiveReference(Reference):
     def __init__(self, recording: LiveRecording, witnesses: Mapping[str, Mapping[str, object]]):
         super().__init__(recording)
         self.witnesses = witnesses
+        self.at_work = Lock()  # one node at a time, whichever thread asks for it
 
     def isolated(
         self, kind: str, segment: Segment, inputs: Mapping[str, np.ndarray], *, grad: bool, probe: str = ""
     ) -> dict[str, NodeRun]:
-        return run_alone(self.witnesses[kind], segment, inputs, grad=grad, is_train=kind == "train")
+        with self.at_work:
+            return run_alone(self.witnesses[kind], segment, inputs, grad=grad, is_train=kind == "train")
+
+    def with_gradients(self, kind: str, segment: Segment, inputs: Mapping[str, np.ndarray]) -> dict[str, NodeRun]:
+        return self.isolated(kind, segment, inputs, grad=True)
 
     def to_record(self, kind: str, cfg: Config) -> list[Segment]:
         """What a recording keeps node by node: all of one graph, and of the test graph what the training graph lacks."""

@@ -163,6 +163,10 @@ class Reference:
             runs[dtype] = NodeRun(outputs, self.group(f"{prefix}/gradient") if grad else {})
         return runs
 
+    def with_gradients(self, kind: str, segment: Segment, inputs: Mapping[str, np.ndarray]) -> dict[str, NodeRun]:
+        """The segment alone, with gradients where they can be had."""
+        return self.isolated(kind, segment, inputs, grad=self.about["grad"])
+
 
 def place_of(kind: str, segment: Segment, probe: str) -> str:
     """Where a recording keeps a segment's runs."""
