@@ -65,8 +65,8 @@ def finds_offsets(segment: Segment) -> bool:
     """Whether it is the deformable pooling of a pyramid, which finds the offsets of its bins itself, by a fully connected layer.
 
     They are an output, and judged; its samples then stand at MXNet's, since a rounding of them may lead into another bilinear
-    cell, with another gradient. The float32 runs are measured by PyTorch's float64 with MXNet's float32 offsets: another of
-    float64's own would be another function near the kink.
+    cell, with another gradient. The float32 runs are measured by PyTorch's float64 with MXNet's float32 offsets: with those of
+    its own it would be another function near a kink.
     """
     return segment.kind == "fpn_roi_pooling" and PyramidPool.of(segment).deformable
 
