@@ -42,7 +42,8 @@ def main() -> None:
         command += ["--time", "--json", "--turns", str(args.turns)]
         print(shlex.join(command), file=sys.stderr, flush=True)
         found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
-        stored["environment"] = found["environment"]
+        loads = [*stored["environment"].get("load", []), found["environment"]["load"]]
+        stored["environment"] = found["environment"] | {"load": [min(loads), max(loads)]}  # of all networks timed
         for each in found["timings"]:
             if name in OTHERS:  # CONFIG has no variants: by the names given here
                 each |= {"network": name, "variant": "deformable" if "_dcn" in each["network"] else "plain"}

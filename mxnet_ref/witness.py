@@ -70,9 +70,8 @@ class Witness:
         waiting = {name: list(keys) for name, keys in self.keys_of.items()}
 
         def watch(name: bytes | str, handle: int) -> None:
-            array = mx.nd.NDArray(
-                ctypes.cast(handle, NDArrayHandle), writable=False
-            )  # its handle is ours to free, always
+            # the handle is ours to free, also of an array that nobody asked for
+            array = mx.nd.NDArray(ctypes.cast(handle, NDArrayHandle), writable=False)
             keys = waiting.get(name.decode() if isinstance(name, bytes) else name)
             if keys:  # nodes of the backward pass have other names, or come when nothing waits any more
                 sink(keys.pop(0), array.asnumpy())

@@ -132,7 +132,8 @@ def time_section(rows: list[CountedRow]) -> list[str]:
     if not path.is_file():
         return ["Run time: not run; `dcn complexity --time` measures it."]
     stored = json.loads(path.read_text(encoding="utf-8"))
-    facts = ", ".join(f"{key} {value}" for key, value in stored["environment"].items())
+    known = stored["environment"] | {"load": "{} to {}".format(*stored["environment"]["load"])}
+    facts = ", ".join(f"{key} {value}" for key, value in known.items())
     return [
         "## Run time",
         "Seconds a picture, medians of turns in one process, from `benchmarks/results/complexity_cpu.json` "

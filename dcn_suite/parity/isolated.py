@@ -47,7 +47,7 @@ def isolated_rows(
 
     for segment, cases in zip(segments, ahead(witnessed, segments), strict=True):
         rows: list[Row] = []
-        with_gradients = partial(reference.with_gradients, kind, segment)
+        with_gradients = partial(reference.isolated, kind, segment, grad=True)
         for probe, inputs, theirs in cases:
             heads = head_gradients(segment.name, theirs["float32"].outputs) if grad else None
             try:

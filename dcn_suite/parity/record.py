@@ -41,9 +41,6 @@ class LiveReference(Reference):
         with self.at_work:
             return run_alone(self.witnesses[kind], segment, inputs, grad=grad, is_train=kind == "train")
 
-    def with_gradients(self, kind: str, segment: Segment, inputs: Mapping[str, np.ndarray]) -> dict[str, NodeRun]:
-        return self.isolated(kind, segment, inputs, grad=True)
-
     def to_record(self, kind: str, cfg: Config) -> list[Segment]:
         """What a recording keeps node by node: all of one graph, and of the test graph what the training graph lacks."""
         names, tensors = self.parameter_names(), tensor_paths(cfg)

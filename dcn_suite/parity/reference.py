@@ -51,7 +51,7 @@ def head_gradients(name: str, outputs: Sequence[np.ndarray]) -> tuple[np.ndarray
 def normals(name: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[np.ndarray, ...]:
     """The last ones are kept: three witnesses of a node ask for the same, and MXNet is a node ahead.
 
-    A large map repeats PERIOD of them: drawing took a sixth of the time of a node.
+    A large map repeats PERIOD of them: drawing takes longer than many a node.
     """
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
     generator = np.random.Generator(np.random.Philox(seed))
@@ -150,7 +150,7 @@ class Reference:
     def isolated(
         self, kind: str, segment: Segment, inputs: Mapping[str, np.ndarray], *, grad: bool, probe: str = ""
     ) -> dict[str, NodeRun]:
-        """The segment alone on `inputs`, by dtype. probe: which of `probes` the inputs are."""
+        """The segment alone on `inputs`, by dtype. grad: with gradients, as far as they are there. probe: which of `probes`."""
         runs = {}
         for dtype in DTYPES:
             prefix = f"{place_of(kind, segment, probe)}/{dtype}"
@@ -162,10 +162,6 @@ class Reference:
                 outputs.append(self.first(f"{prefix}/output/{index}", *chained))
             runs[dtype] = NodeRun(outputs, self.group(f"{prefix}/gradient") if grad else {})
         return runs
-
-    def with_gradients(self, kind: str, segment: Segment, inputs: Mapping[str, np.ndarray]) -> dict[str, NodeRun]:
-        """The segment alone, with gradients where they can be had."""
-        return self.isolated(kind, segment, inputs, grad=self.about["grad"])
 
 
 def place_of(kind: str, segment: Segment, probe: str) -> str:

@@ -1,7 +1,7 @@
 """Numbers to and from a file past the operating system's page cache.
 
-A comparison writes and reads each of its 15 to 20 GB a few times at most. In the page cache they would drive out what is needed,
-and on a virtual machine every page of them may have to be fetched from the host first, at a tenth of a disk's speed.
+A comparison writes each of its gigabytes once and reads it a few times at most. In the page cache they would drive out what is
+needed, and on a virtual machine every page for them may have to be fetched from the host first.
 """
 
 import os

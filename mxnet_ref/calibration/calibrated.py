@@ -8,7 +8,7 @@ from dcn_tasks.config import Config, load_config
 from dcn_tasks.detections import Detections
 from dcn_tasks.images import to_network_input
 from mxnet_ref.calibration.backbone import calibrate_backbone, randomise
-from mxnet_ref.calibration.detections import settle_detections
+from mxnet_ref.calibration.detections import SHOWN, settle_detections
 from mxnet_ref.calibration.graph import graph_of
 from mxnet_ref.calibration.heads import HEADS, calibrate_two_stages
 from mxnet_ref.executor import Arrays
@@ -44,7 +44,7 @@ def calibrated_init(
     HEADS.get(family, calibrate_two_stages)(graph)
     if family == "deeplab":
         return arg, aux
-    found = settle_detections(graph).above(0.05)
+    found = settle_detections(graph).above(SHOWN)
     full = cfg.network.BASE_WIDTH >= FULL_WIDTH
     min_classes = min(5, cfg.dataset.NUM_CLASSES - 1) if full else 2
     check_detections(found, (50 if full else 5) if min_detections is None else min_detections, min_classes)

@@ -43,6 +43,13 @@ def test_float32_error_may_be_twice_the_original_plus_one_rounding_of_scale():
     assert judgement.worst.tolerance == pytest.approx(allowed)
 
 
+def test_float32_is_measured_by_another_truth_where_one_is_given_and_float64_by_mxnets_all_the_same():
+    other = TRUTH + 1e-3  # float64 with the decisions of the float32 runs, say
+    assert judge(other, TRUTH, other, TRUTH, truth=other).holds
+    assert not judge(other, TRUTH, TRUTH, TRUTH, truth=other).holds
+    assert not judge(other, TRUTH, other, other, truth=other).holds
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_a_number_is_red(bad):
     broken = TRUTH.copy()
