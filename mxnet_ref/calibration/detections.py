@@ -1,5 +1,8 @@
 """Detections that rounding does not decide: tried on maps with noise of rounding's size."""
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 
 from dcn_tasks.config import Config
@@ -22,6 +25,14 @@ SHOWN = 0.05  # detections above this score are looked at
 SAME_PX, SAME_SCORE = 0.05, 1e-3
 
 
+class Attempt(NamedTuple):
+    """What a factor leads to; changed: detections that noise makes or takes away, in all draws together, and tied proposals."""
+
+    factor: float
+    changed: int
+    detections: Detections
+
+
 def settle_detections(graph: Graph) -> Detections:
     """Scales the RPN's box regression by up to 6 %, in place, to where rounding changes the fewest detections; none as a rule.
 
@@ -32,16 +43,15 @@ def settle_detections(graph: Graph) -> Detections:
     """
     deltas, maps = [f"rpn_bbox_pred{level}" for level in rpn_levels(graph.spec)], maps_before_decisions(graph)
     found = graph.read(maps)
-    tried = {}
+    best = None
     for factor in FACTORS:
         scaled = found | {name: np.float32(factor) * found[name] for name in deltas}
-        tried[factor] = changed_by_rounding(graph, scaled)
-        if not tried[factor][0]:
+        best = attempt(graph, scaled, factor, fewer_than=best.changed if best else math.inf) or best
+        if not best.changed:
             break
-    factor = min(tried, key=lambda each: tried[each][0])
     for name in ("rpn_bbox_pred_weight", "rpn_bbox_pred_bias"):
-        graph.arg[name] *= np.float32(factor)
-    return tried[factor][1]
+        graph.arg[name] *= np.float32(best.factor)
+    return best.detections
 
 
 def maps_before_decisions(graph: Graph) -> list[str]:
@@ -50,8 +60,11 @@ def maps_before_decisions(graph: Graph) -> list[str]:
     return [*outputs, *(second_stage(graph.symbol).maps if layout_of(graph.spec) else ())]
 
 
-def changed_by_rounding(graph: Graph, maps: Arrays) -> tuple[int, Detections]:
-    """Number of detections that noise makes or takes away, in all draws together, and of proposals of one score; detections."""
+def attempt(graph: Graph, maps: Arrays, factor: float, *, fewer_than: float) -> Attempt | None:
+    """None as soon as so many are changed that another factor is as good: a pyramid's second stage takes seconds a draw."""
+    changed = tied_proposals(graph, maps) if layout_of(graph.spec) else 0
+    if changed >= fewer_than:
+        return None
     arg = detection_weights(with_test_copies(graph.arg, graph.cfg))
     bound = BoundGraph(cut(graph.symbol, list(maps)), arg, graph.aux)
     generator = np.random.default_rng(0)
@@ -61,12 +74,14 @@ def changed_by_rounding(graph: Graph, maps: Arrays) -> tuple[int, Detections]:
         im_info = graph.inputs["im_info"]
         return found_in(*bound.outputs({"im_info": im_info, **inputs})[-3:], im_info[0], graph.cfg)
 
-    plain, changed = found(maps), tied_proposals(graph, maps) if layout_of(graph.spec) else 0
+    plain = found(maps)
     for _ in range(DRAWS):
         sizes = {name: NOISE * float(np.abs(value).max()) for name, value in maps.items()}
         shaken = {name: value + sizes[name] * generator.standard_normal(value.shape) for name, value in maps.items()}
         changed += unlike(plain, found(shaken))
-    return changed, plain
+        if changed >= fewer_than:
+            return None
+    return Attempt(factor, changed, plain)
 
 
 def found_in(rois: np.ndarray, scores: np.ndarray, deltas: np.ndarray, im_info: np.ndarray, cfg: Config) -> Detections:
