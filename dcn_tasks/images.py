@@ -11,6 +11,7 @@ from PIL import Image, ImageFile
 
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
+from dcn_tasks.network import NetworkSpec
 
 MAX_PIXELS = 1 << 27  # a file that claims more is refused before it is decoded
 
@@ -125,9 +126,17 @@ def to_network_input(
     Returns: data [1, 3, h, w] float32, RGB planes of value - mean; im_info [1, 3] float32 = (h, w, scale).
     Mode original: padding is added before the mean is subtracted, so it holds -mean, and im_info counts it; modern: it
     holds 0, and im_info is the size of the image alone.
+    Raises: InputError for what is no image, or so narrow that no anchor of the network stands on it.
     """
-    image, scale = resized(image, *(sides or cfg.SCALES[0]))
-    padded, info = planes(image, cfg)
+    scaled, scale = resized(image, *(sides or cfg.SCALES[0]))
+    padded, info = planes(scaled, cfg)
+    spec = NetworkSpec.from_config(cfg)
+    cell = 1 if spec.family == "deeplab" else min(spec.feature_strides)
+    if min(info) < cell:
+        raise InputError(
+            f"to_network_input: expected an image whose short side has {cell} pixels left, a cell of the map that anchors stand "
+            f"on, got {image.shape[1]}x{image.shape[0]}, which becomes {info[1]}x{info[0]}: crop it"
+        )
     return padded, np.array([[*info, scale]], np.float32)
 
 

@@ -15,7 +15,7 @@ from dcn_suite.checkpoints import Checkpoint, read_checkpoint
 from dcn_suite.cli.convert import sha256
 from dcn_suite.cli.output import note, plain, print_json, print_table
 from dcn_suite.pictures import save_indexed_png, save_png
-from dcn_suite.predictors import FRAMEWORKS, Prediction, build_predictor
+from dcn_suite.predictors import FRAMEWORKS, Prediction, Predictor, build_predictor
 from dcn_tasks.class_names import label_colours
 from dcn_tasks.config import Config, load_config
 from dcn_tasks.errors import InputError
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.threshold <= 1:
         raise InputError(f"--threshold: expected a score from 0 to 1, got {args.threshold:g}")
     cfg = configuration(args)
-    targets = targets_of(args.images, args.out)
+    targets = targets_of(args.images, args.out, must_exist=not args.skip_bad)
     checkpoint = read_checkpoint(args.weights, cfg, config_name=args.config)
     for sentence in checkpoint.notes:
         note(sentence)
@@ -84,13 +84,12 @@ def run(args: argparse.Namespace) -> int:
     results = []
     for path, target in watched(targets):
         try:
-            image = read_image(path)
+            image, prediction = looked_at(path, predictor)
         except InputError as error:
             if not args.skip_bad:
                 raise
             note(f"left out: {error}")
             continue
-        prediction = predictor(image)
         facts = {"image": str(path), "height": image.shape[0], "width": image.shape[1], **settings, **prediction.facts}
         files = write(prediction, facts, target, cfg)
         results.append({**facts, "files": files, "summary": prediction.summary})
@@ -100,6 +99,15 @@ def run(args: argparse.Namespace) -> int:
         rows = [[each["image"], each["summary"], each["files"][0]] for each in results]
         print_table(f"dcn predict {args.config} ({args.framework})", ("image", "found", "picture"), rows)
     return 0 if results else 1
+
+
+def looked_at(path: Path, predictor: Predictor) -> tuple[np.ndarray, Prediction]:
+    """The image and what was found in it. Raises: InputError, with its name, for one that cannot be read or looked at."""
+    image = read_image(path)
+    try:
+        return image, predictor(image)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def configuration(args: argparse.Namespace) -> Config:
@@ -123,23 +131,21 @@ def scales_of(text: str) -> list[list[int]]:
     return [[int(side) for side in pair.split("x")] for pair in text.split(",")]
 
 
-def targets_of(images: list[Path], out: Path) -> dict[Path, Path]:
-    """Image -> where its results go, without suffix. Raises: InputError for what would overwrite something."""
+def targets_of(images: list[Path], out: Path, *, must_exist: bool) -> dict[Path, Path]:
+    """Image -> where its results go, without suffix. Raises: InputError for what would overwrite something, or is not there."""
     targets: dict[Path, Path] = {}
-    for path in images:
-        if not path.is_file():
-            raise InputError(f"{path}: expected an image, there is no such file")
-        target = out / path.stem
-        twin = next((other for other, taken in targets.items() if taken == target and other != path), None)
-        if twin is not None:
-            raise InputError(f"{path} and {twin} would both be written to {target}.png: predict them into two folders")
-        targets[path] = target
+    sources: dict[Path, Path] = {}
     inputs = {path.resolve() for path in images}
-    for target in targets.values():
+    for path in images:
+        if must_exist and not path.is_file():
+            raise InputError(f"{path}: expected an image, there is no such file")
+        target = targets[path] = out / path.stem
         for suffix in (".png", "_labels.png"):
             written = target.with_name(target.name + suffix)
             if written.resolve() in inputs:
                 raise InputError(f"{written} is an image and would be overwritten: give another folder to --out")
+            if (twin := sources.setdefault(written, path)) != path:
+                raise InputError(f"{path} and {twin} would both be written to {written}: predict them into two folders")
     return targets
 
 

@@ -23,6 +23,9 @@ IMAGE_FOLDERS = {"minival2014": "val2014", "valminusminival2014": "val2014", "te
                  "test-dev2017": "test2017"}  # fmt: skip
 
 
+WHOLE = 2**53  # a float holds every whole number below
+
+
 @dataclass
 class CocoDataset(ListedDataset):
     """api: the annotations as pycocotools holds them, one for each set. category_ids: by class number - 1."""
@@ -58,35 +61,42 @@ def extend(dataset: CocoDataset, path: Path, places: Sequence[Path], *, original
     api = read_api(path)
     numbers = {name: index for index, name in enumerate(dataset.class_names) if index}
     categories = {each["id"]: each["name"] for each in api.dataset.get("categories", [])}
-    used = {each["category_id"] for each in api.anns.values()}
-    if unknown := used - categories.keys():
-        raise InputError(f"{path}: expected annotations of its categories, got category_id {sorted(unknown)[:3]}")
-    class_numbers([categories[id] for id in sorted(used)], numbers, path)
-    ids = {categories[id]: id for id in sorted(categories, reverse=True)}
-    dataset.category_ids = [ids.get(name, -1) for name in dataset.class_names[1:]]
+    dataset.category_ids = joined_ids(dataset, categories, path)
     dataset.apis.append(api)
     dropped: list[str] = []
 
     def read(id: int) -> Sample:
-        image = api.imgs[id]
-        file = next((place / image["file_name"] for place in places if (place / image["file_name"]).is_file()), None)
-        existing(file or places[0] / image["file_name"], "an image")
-        objects = [each for each in api.imgToAnns[id] if not (original and each.get("iscrowd"))]
-        boxes = np.array([each["bbox"] for each in objects], np.float64).reshape(-1, 4)
-        boxes, keep = corners_of(boxes, image["height"], image["width"], original=original)
+        image, objects = api.imgs[id], api.imgToAnns[id]
+        check_objects(objects, categories, path)
+        classes = class_numbers([categories[each["category_id"]] for each in objects], numbers, path)
+        file = image_file(image["file_name"], places, path)
+        boxes, keep = corners_of(
+            np.array([each["bbox"] for each in objects], np.float64).reshape(-1, 4),
+            image["height"],
+            image["width"],
+            original=original,
+        )
+        crowd = np.array([bool(each.get("iscrowd")) for each in objects], bool)
+        looked_at = ~crowd if original else np.ones(len(objects), bool)
         keep &= np.array([each.get("area", 1) > 0 for each in objects], bool)
-        dropped.extend(f"annotation {each['id']}" for each, kept in zip(objects, keep, strict=True) if not kept)
-        objects = [each for each, kept in zip(objects, keep, strict=True) if kept]
+        empty = looked_at & ~keep
+        dropped.extend(f"annotation {each['id']}" for each, lost in zip(objects, empty, strict=True) if lost)
+        keep &= looked_at
         return Sample(
             str(id),
-            file,  # type: ignore[arg-type]
+            file,
             image["height"],
             image["width"],
             uint16_boxes(boxes[keep], path) if original else boxes[keep],
-            np.array([numbers[categories[each["category_id"]]] for each in objects], np.int64),
-            crowd=np.array([bool(each.get("iscrowd", 0)) for each in objects], bool),
+            classes[keep],
+            crowd=crowd[keep],
         )
 
+    if strays := [each for each in api.anns.values() if each["image_id"] not in api.imgs]:
+        text = f"annotation {strays[0]['id']}: expected the id of an image, got {strays[0]['image_id']}"
+        if bad != "skip":
+            raise InputError(f"{path}: {text}")
+        dataset.notes.append(f"{path.name}: {len(strays)} annotations of no image left out: {text}")
     dataset.samples += collected(dataset.name, api.getImgIds(), read, bad=bad, notes=dataset.notes)
     if dropped:
         dataset.notes.append(
@@ -94,16 +104,43 @@ def extend(dataset: CocoDataset, path: Path, places: Sequence[Path], *, original
         )
 
 
+def joined_ids(dataset: CocoDataset, categories: dict[int, str], path: Path) -> list[int]:
+    """Category ids by class number - 1, of the sets so far and of this one; -1: none has that class.
+
+    Raises: InputError where a set numbers classes unlike those before: their results could not be told apart.
+    """
+    ids = {categories[id]: id for id in sorted(categories, reverse=True)}
+    own = {name: ids[name] for name in dataset.class_names[1:] if name in ids}
+    known = {name: id for name, id in zip(dataset.class_names[1:], dataset.category_ids, strict=False) if id >= 0}
+    taken = {id: name for name, id in known.items()}
+    for name, id in own.items():
+        if known.get(name, id) != id or taken.get(id, name) != name:
+            raise InputError(
+                f"{path}: category {name!r} has the id {id}: expected the numbers of the sets before, "
+                f"{', '.join(f'{id} {name}' for id, name in sorted(taken.items())[:5])}: use the sets one by one"
+            )
+    known |= own
+    return [known.get(name, -1) for name in dataset.class_names[1:]]
+
+
+def image_file(name: str, places: Sequence[Path], path: Path) -> Path:
+    """The image in the first folder that has it. Raises: InputError where none has, or for a name that leads elsewhere."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise InputError(f"{path}: images: expected file_name below the folder of images, got {name!r}")
+    return existing(next((each / name for each in places if (each / name).is_file()), places[0] / name), "an image")
+
+
 def corners_of(boxes: np.ndarray, height: int, width: int, *, original: bool) -> tuple[np.ndarray, np.ndarray]:
     """(x, y, width, height) [G, 4] as corners within the image, far edge inclusive, and which have something left [G].
 
-    original: the far edge is counted from the clipped near one.
+    original: the far edge is counted from the clipped near one, and a box without width or height is a pixel wide or high.
     """
     near, size = boxes[:, :2], np.maximum(boxes[:, 2:] - 1, 0)
     limit = np.array([width - 1, height - 1], np.float64)
     clipped = np.maximum(near, 0)
     far = np.minimum(limit, (clipped if original else near) + size)
-    return np.concatenate([clipped, far], axis=1), (far >= clipped).all(axis=1) & np.isfinite(boxes).all(axis=1)
+    kept = (far >= clipped).all(axis=1) & np.isfinite(boxes).all(axis=1)
+    return np.concatenate([clipped, far], axis=1), kept if original else kept & (boxes[:, 2:] > 0).all(axis=1)
 
 
 def read_api(path: Path) -> COCO:
@@ -142,24 +179,22 @@ def check_content(content: object, path: Path) -> None:
                 if not isinstance(entry, dict) or not isinstance(entry.get(key), kind):
                     got = entry.get(key) if isinstance(entry, dict) else entry
                     raise InputError(f"{path}: {group}: expected {key} ({kind.__name__}) in every entry, got {got!r}")
-    for each in content.get("annotations", []):
-        if len(each["bbox"]) != 4 or not all(isinstance(value, int | float) for value in each["bbox"]):
-            raise InputError(
-                f"{path}: annotation {each['id']}: expected bbox as x, y, width, height, got {each['bbox']!r}"
-            )
-        if not isinstance(each.get("area", 0), int | float):
-            raise InputError(
-                f"{path}: annotation {each['id']}: expected area as a number, or none, got {each['area']!r}"
-            )
-    outside = next((each["file_name"] for each in content["images"] if leaves(each["file_name"])), None)
-    if outside is not None:
-        raise InputError(f"{path}: images: expected file_name below the folder of images, got {outside!r}")
-    known = {each["id"] for each in content["images"]}
-    stray = next((each for each in content.get("annotations", []) if each["image_id"] not in known), None)
-    if stray is not None:
-        raise InputError(f"{path}: annotation {stray['id']}: expected the id of an image, got {stray['image_id']}")
 
 
-def leaves(file_name: str) -> bool:
-    """Whether a relative name leads out of its folder."""
-    return Path(file_name).is_absolute() or ".." in Path(file_name).parts
+def check_objects(objects: Sequence[dict], categories: dict[int, str], path: Path) -> None:
+    """Raises: InputError unless boxes, areas and categories of one image's annotations can be used."""
+    for each in objects:
+        at = f"{path}: annotation {each['id']}"
+        if len(each["bbox"]) != 4 or not all(is_number(value) for value in each["bbox"]):
+            raise InputError(f"{at}: expected bbox as x, y, width, height, got {each['bbox']!r}")
+        if not is_number(each.get("area", 0)):
+            raise InputError(f"{at}: expected area as a number, or none, got {each['area']!r}")
+        if each.get("iscrowd", 0) not in (0, 1):
+            raise InputError(f"{at}: expected iscrowd 0 or 1, or none, got {each['iscrowd']!r}")
+        if each["category_id"] not in categories:
+            raise InputError(f"{at}: expected the id of one of its categories, got {each['category_id']}")
+
+
+def is_number(value: object) -> bool:
+    """Whether it fits a float: JSON's whole numbers know no limit."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < WHOLE)

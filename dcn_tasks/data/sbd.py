@@ -1,5 +1,6 @@
 """The additional masks of SBD (Hariharan et al. 2011), in its own MATLAB files or as PNG files."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,15 @@ def read_sbd_labels(path: Path) -> np.ndarray:
     """uint8 [H, W] of a .mat file: its GTcls.Segmentation; SBD has no void pixels. Raises: InputError for another file."""
     try:
         labels = loadmat(path, variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0]
-    except (OSError, KeyError, ValueError, IndexError, TypeError, NotImplementedError, MatReadError) as error:
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        IndexError,
+        TypeError,
+        NotImplementedError,
+        MatReadError,
+        zlib.error,
+    ) as error:
         raise InputError(f"{path}: expected a mask of SBD (GTcls.Segmentation), could not read it: {error}") from error
     return np.asarray(labels, np.uint8)

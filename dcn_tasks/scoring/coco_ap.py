@@ -76,7 +76,8 @@ def united(dataset: CocoDataset) -> COCO:
         {"iscrowd": 0, "area": each["bbox"][2] * each["bbox"][3], **each, "id": id}
         for id, each in enumerate(objects, 1)
     ]
-    return api_of({"images": images, "categories": dataset.apis[0].dataset["categories"], "annotations": numbered})
+    categories = {each["id"]: each for api in dataset.apis for each in api.dataset.get("categories", [])}
+    return api_of({"images": images, "categories": list(categories.values()), "annotations": numbered})
 
 
 def of_samples(dataset: Dataset) -> COCO:

@@ -204,6 +204,10 @@ def test_broken_images_are_left_out_where_that_is_asked_for(folder, capsys):
     assert "left out: half.png: expected a whole image" in printed.err and "half.png" not in printed.out
     assert sorted(path.name for path in Path("found").iterdir()) == ["photo.json", "photo.png"]
     assert predict("half.png", "--skip-bad") == 1
+    Image.fromarray(np.zeros((1, 5000, 3), np.uint8)).save("thread.png")
+    assert predict("thread.png", "nowhere.png", "photo.png", "--skip-bad") == 0
+    said = capsys.readouterr().err
+    assert "left out: thread.png: to_network_input: " in said and "left out: nowhere.png: " in said
 
 
 @pytest.mark.parametrize(

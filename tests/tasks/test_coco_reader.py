@@ -51,6 +51,12 @@ def test_boxes_outside_the_image_or_without_area_are_left_out_with_a_note(tmp_pa
     assert "2 boxes" in dataset.notes[0] and "annotation 1" in dataset.notes[0]
 
 
+def test_boxes_without_width_are_an_objects_only_where_the_original_says_so(tmp_path):
+    objects = [cat([10, 10, 0, 5], area=3), cat([10, 10, -5, 5], area=3), cat([10, 10, 5, 6], area=3)]
+    assert len(dataset_of(tmp_path / "a", objects)[0].boxes) == 3
+    assert dataset_of(tmp_path / "b", objects, MODERN)[0].boxes.tolist() == [[10, 10, 14, 15]]
+
+
 def test_images_of_2014_minival_come_from_val2014(tmp_path):
     path = made_data.coco(tmp_path, "val2014", made_data.coco_content([cat([1, 1, 9, 9])], names=NAMES))
     path.rename(path.with_name("instances_minival2014.json"))
@@ -80,11 +86,19 @@ BROKEN = {
         {"annotations": [cat([1, 2, 3, 4], id=1, area=None)]},
         "annotation 1: expected area as a number, or none, got None",
     ),
+    "a corner without end": ({"annotations": [cat([10**400, 2, 3, 4], id=1)]}, "annotation 1: expected bbox as x, y"),
+    "a crowd of words": (
+        {"annotations": [cat([1, 2, 3, 4], id=1, iscrowd="no")]},
+        "annotation 1: expected iscrowd 0 or 1, or none, got 'no'",
+    ),
     "an object of no image": (
         {"annotations": [cat([1, 2, 3, 4], id=1, image_id=9)]},
         "expected the id of an image, got 9",
     ),
-    "an object of no category": ({"annotations": [cat([1, 2, 3, 4], id=1, category_id=3)]}, "got category_id [3]"),
+    "an object of no category": (
+        {"annotations": [cat([1, 2, 3, 4], id=1, category_id=3)]},
+        "annotation 1: expected the id of one of its categories, got 3",
+    ),
     "an unknown class": (
         {"categories": [{"id": 17, "name": "persona"}], "annotations": [cat([1, 2, 3, 4], id=1)]},
         "class 'persona' is unknown to the configuration, which has 80 (nearest: person)",
@@ -100,6 +114,36 @@ def test_broken_annotations_are_a_sentence(tmp_path, change, message):
     with pytest.raises(InputError, match=r"instances_val2017\.json") as error:
         open_dataset(ORIGINAL, "train", tmp_path)
     assert message in str(error.value)
+
+
+def test_one_broken_annotation_costs_its_image_alone_where_that_is_asked_for(tmp_path):
+    broken = [{"bbox": []}, {"category_id": 99}, {"area": "much"}, {"image_id": 77}]  # of images 1, 2, 3 and of none
+    content = made_data.coco_content(
+        [cat([1, 2, 5, 6], image_id=image) for image in (1, 2, 3, 4, 4)], images=5, names=NAMES
+    )
+    made_data.coco(tmp_path, "val2017", content)
+    for each, change in zip(content["annotations"], broken, strict=False):
+        each |= change
+    content["images"].append(content["images"][0] | {"id": 6, "file_name": "../a.jpg"})
+    (tmp_path / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"annotation \d"):
+        open_dataset(MODERN, "train", tmp_path)
+    dataset = open_dataset(MODERN, "train", tmp_path, bad="skip")
+    assert [sample.id for sample in dataset.samples] == ["4", "5"] and len(dataset[0].boxes) == 1
+    assert "1 annotations of no image left out: annotation 4" in dataset.notes[0]
+    assert "4 of 6 images left out" in dataset.notes[1]
+
+
+def test_two_sets_that_number_classes_differently_are_not_joined(tmp_path):
+    for name, first in (("a", 1), ("b", 1), ("c", 5)):
+        content = made_data.coco_content([cat([1, 2, 5, 6], category_id=first)])
+        content["categories"] = [{"id": first, "name": "cat"}, {"id": first + 1, "name": "dog"}]
+        made_data.coco(tmp_path, name, content)
+    cfg = load_config("demo/narrow_rfcn_dcn", dataset__dataset="Folder", dataset__image_set="a+b",
+                      dataset__CLASS_NAMES=[], dataset__NUM_CLASSES=3)  # fmt: skip
+    assert open_dataset(cfg, "train", tmp_path).category_ids == [1, 2]
+    with pytest.raises(InputError, match=r"instances_c\.json: category 'cat' has the id 5: .* 1 cat, 2 dog"):
+        open_dataset(cfg, "train", tmp_path, image_set="a+c")
 
 
 def test_real_annotations_keep_every_box(data_folder):

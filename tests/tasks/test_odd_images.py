@@ -121,6 +121,16 @@ def test_an_image_too_narrow_for_its_length_is_a_sentence():
         to_network_input(np.zeros((1, 5000, 3), np.uint8), CFG)
 
 
+def test_an_image_that_no_anchor_stands_on_is_a_sentence():
+    image = np.zeros((100, 1000, 3), np.uint8)
+    cfg = load_config(CFG, SCALES=[96, 128])
+    with pytest.raises(
+        InputError, match=r"short side has 16 pixels left, .* got 1000x100, which becomes 128x13: crop it"
+    ):
+        to_network_input(image, cfg)
+    assert to_network_input(image, load_config("demo/narrow_deeplab", SCALES=[96, 128]))[0].shape == (1, 3, 13, 128)
+
+
 def test_modern_padding_holds_zero_and_im_info_is_the_image_alone():
     cfg = load_config(CFG, network__IMAGE_STRIDE=32, dataset__MODE="modern")
     data, info = to_network_input(np.full((60, 90, 3), 200, np.uint8), cfg)

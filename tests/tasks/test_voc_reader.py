@@ -9,6 +9,7 @@ from scipy.io import savemat
 
 from dcn_tasks.config import load_config
 from dcn_tasks.data import open_dataset
+from dcn_tasks.data.sbd import read_sbd_labels
 from dcn_tasks.errors import InputError
 
 DETECTION = load_config("rfcn/resnet_v1_101_voc0712_rfcn_end2end_ohem")
@@ -156,6 +157,20 @@ def test_a_mat_file_of_something_else_is_a_sentence(tmp_path):
     dataset = open_dataset(SEGMENTATION, "train", tmp_path, image_set="2012_train_aug_seg")
     with pytest.raises(InputError, match=re.escape("c.mat: expected a mask of SBD")):
         dataset[1].read_labels()
+
+
+def test_a_damaged_mat_file_is_a_sentence(tmp_path):
+    path = tmp_path / "a.mat"
+    savemat(
+        path,
+        {"GTcls": {"Segmentation": np.random.default_rng(0).integers(0, 21, (40, 60), np.uint8)}},
+        do_compression=True,
+    )
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1  # of zlib's checksum
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=re.escape("a.mat: expected a mask of SBD")):
+        read_sbd_labels(path)
 
 
 def test_real_voc_files_are_read(data_folder, tmp_path):
