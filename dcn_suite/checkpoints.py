@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dcn_tasks.box_scale import unnormalised
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from weights_convert import convert_params, load_params, load_weights, rules_for, to_mxnet
 from weights_convert.byte_cursor import map_file
 from weights_convert.families import dense
-from weights_convert.tensors import to_tensor
+from weights_convert.tensors import to_array, to_tensor
 
 if TYPE_CHECKING:
     import torch
 
 WEIGHTS = "model.safetensors"  # in a folder that `dcn convert` wrote
+TRAINED = "weights/"  # what the names of tensors begin with in a checkpoint of a training in PyTorch
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ def read_checkpoint(path: Path, cfg: Config, *, config_name: str = "") -> Checkp
     """Weights for detecting with the network of a configuration.
 
     Args:
-        path: an MXNet .params file, a .safetensors file, or a folder that `dcn convert` wrote.
+        path: an MXNet .params file, a .safetensors file (converted, or an epoch of `dcn train`), or a folder that `dcn convert`
+            wrote.
         config_name: as the user gave it, for messages.
     Raises: InputError for a file that is missing, broken, of another network, or of a backbone alone.
     """
@@ -51,7 +54,7 @@ def read_checkpoint(path: Path, cfg: Config, *, config_name: str = "") -> Checkp
     notes: list[str] = []
     if map_file(path)[8:9] == b"{":
         weights = load_weights(path)
-        state = dict(weights.state)
+        state = of_training(weights.state, cfg) if is_training(weights.state) else dict(weights.state)
         made_for = weights.metadata.get("config_name", "")
         if made_for and config_name and made_for != config_name:
             notes.append(f"{path} was converted for {made_for}, and is used for {config_name}")
@@ -70,3 +73,18 @@ def read_checkpoint(path: Path, cfg: Config, *, config_name: str = "") -> Checkp
             "give the weights of a trained network"
         )
     return Checkpoint(path, state, notes)
+
+
+def is_training(state: Mapping[str, "torch.Tensor"]) -> bool:
+    """Whether it is a checkpoint of `dcn train` in PyTorch, which holds the optimiser's momentum and normalised boxes."""
+    return any(name.startswith(TRAINED) for name in state)
+
+
+def of_training(state: Mapping[str, "torch.Tensor"], cfg: Config) -> dict[str, "torch.Tensor"]:
+    """The network's tensors of such a checkpoint, box regression un-normalised."""
+    normalised = {entry.torch for entry in rules_for(cfg).entries.values() if entry.test_copy}
+    own = {name.removeprefix(TRAINED): tensor for name, tensor in state.items() if name.startswith(TRAINED)}
+    return {
+        name: to_tensor(unnormalised(to_array(tensor), cfg)) if name in normalised else tensor
+        for name, tensor in own.items()
+    }

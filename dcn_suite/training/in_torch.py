@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from dcn_suite.checkpoints import WEIGHTS
 from dcn_suite.training.settings import Settings
-from dcn_suite.training.start import WEIGHTS
 from dcn_tasks.box_scale import unnormalised
 from dcn_tasks.config import Config, to_plain
 from dcn_tasks.data import LoadedUpdate

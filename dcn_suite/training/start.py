@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dcn_suite.checkpoints import TRAINED, WEIGHTS
 from dcn_tasks.box_scale import normalised
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
@@ -13,8 +14,6 @@ from weights_convert import Params, load_params, load_weights, rules_for
 from weights_convert.byte_cursor import map_file
 from weights_convert.families import dense
 from weights_convert.tensors import to_array
-
-WEIGHTS = "model.safetensors"  # in a folder that `dcn convert` or `dcn train` wrote
 
 
 def starting_weights(cfg: Config, seed: int, weights: Path | None, *, from_scratch: bool) -> tuple[Params, list[str]]:
@@ -60,7 +59,7 @@ def arrays_of(path: Path, cfg: Config) -> dict[str, np.ndarray]:
     entries = {entry.torch: entry for entry in rules_for(cfg).entries.values()}
     arrays = {}
     for name, tensor in file.state.items():
-        own = name.removeprefix("weights/")  # of a training's checkpoint, whose boxes are normalised
+        own = name.removeprefix(TRAINED)  # of a training's checkpoint, whose boxes are normalised
         if own not in entries:
             continue
         trained = file.train.get(own)

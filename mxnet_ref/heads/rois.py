@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import mxnet as mx
 
+from dcn_tasks.box_scale import box_normalisation
 from dcn_tasks.config import Config, to_plain
 from dcn_tasks.network import NetworkSpec
 from mxnet_ref.heads.rpn import RPN
@@ -80,6 +81,9 @@ def scored(outputs: tuple[Symbol, Symbol], spec: NetworkSpec, cfg: Config, dtype
 
 def sampling_settings(cfg: Config) -> str:
     """What proposal_target reads of the configuration, as JSON (the original pickled the whole of it)."""
-    keys = ("FG_THRESH", "BG_THRESH_HI", "BG_THRESH_LO", "BBOX_MEANS", "BBOX_STDS", "BBOX_WEIGHTS")
+    keys = ("FG_THRESH", "BG_THRESH_HI", "BG_THRESH_LO", "BBOX_WEIGHTS")
     settings = {key.lower(): to_plain(cfg.TRAIN[key]) for key in keys}
-    return json.dumps({**settings, "class_agnostic": cfg.CLASS_AGNOSTIC}, sort_keys=True)
+    means, stds = box_normalisation(cfg)
+    return json.dumps(
+        {**settings, "bbox_means": means, "bbox_stds": stds, "class_agnostic": cfg.CLASS_AGNOSTIC}, sort_keys=True
+    )

@@ -25,6 +25,7 @@ CASES = {
     ),
     "deformable Faster R-CNN": ("demo/narrow_rcnn_dcn", {}),
     "plain Faster R-CNN": ("demo/narrow_rcnn", {}),
+    "boxes that nothing divides": ("demo/narrow_rfcn", {"TRAIN__BBOX_NORMALIZATION_PRECOMPUTED": False}),
 }
 
 

@@ -2,12 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 
+from dcn_suite.checkpoints import read_checkpoint
 from dcn_suite.training.start import starting_weights
 from dcn_tasks.box_scale import normalised, unnormalised
 from dcn_tasks.config import load_config
 from dcn_tasks.errors import InputError
 from tests.training_runs.kills import TINY
+from torch_port.models import build_network
+from torch_port.training.checkpoint import save_checkpoint
+from torch_port.training.sgd import SGD, parameter_groups
 from weights_convert import Params, save_params, save_weights, to_torch
 
 BOXES = ("rfcn_bbox_weight", "rfcn_bbox_bias")
@@ -23,6 +28,15 @@ def random_weights(cfg, seed: int = 5) -> Params:
     rng = np.random.default_rng(seed)
     arg = {name: rng.normal(size=value.shape).astype(np.float32) for name, value in params.arg.items()}
     return Params(arg, params.aux)
+
+
+def momentum_of(network) -> SGD:
+    """An optimiser after one update of nothing."""
+    optimizer = SGD(parameter_groups(network, weight_decay=0.0), lr=0.0, momentum=0.9)
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    return optimizer
 
 
 @pytest.mark.mxnet
@@ -49,6 +63,26 @@ def test_a_training_goes_on_from_normalised_boxes_of_every_kind_of_file(cfg, tmp
         found, _ = starting_weights(cfg, 0, tmp_path / name, from_scratch=False)
         for key, value in trained.arg.items():
             np.testing.assert_allclose(found.arg[key], value, rtol=1e-5, atol=1e-6, err_msg=f"{name} {key}")
+
+
+def test_an_epoch_of_a_training_is_read_for_detection(cfg, tmp_path):
+    trained = to_torch(random_weights(cfg), cfg)
+    network = build_network(cfg)
+    network.load_state_dict({name: torch.as_tensor(value) for name, value in trained.items()})
+    save_checkpoint(tmp_path / "model-0001.safetensors", network, momentum_of(network), step=3, config={})
+    found = read_checkpoint(tmp_path / "model-0001.safetensors", cfg).state
+    assert found.keys() == trained.keys()
+    boxes = [name for name in trained if (np.asarray(found[name]) != np.asarray(trained[name])).any()]
+    assert len(boxes) == len(BOXES)
+    for name in boxes:
+        np.testing.assert_array_equal(np.asarray(found[name]), unnormalised(np.asarray(trained[name]), cfg))
+
+
+def test_without_precomputed_normalisation_boxes_stay_as_they_were_trained(cfg):
+    raw = load_config(cfg, TRAIN__BBOX_NORMALIZATION_PRECOMPUTED=False)
+    weight = np.ones((18 * 4, 3), np.float32)
+    np.testing.assert_array_equal(unnormalised(weight, raw), weight)
+    assert (unnormalised(weight, cfg) != weight).any()
 
 
 def test_classes_that_are_others_begin_anew_and_the_rest_is_taken(cfg, tmp_path):

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from torch import nn
 
+from dcn_tasks.box_scale import box_normalisation
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from dcn_tasks.network import ALIGNED, NetworkSpec
@@ -231,13 +232,6 @@ def proposal_variant(cfg: Config) -> Variant:
             f"{cfg.TEST.CXX_PROPOSAL}: set both"
         )
     return "cxx" if cfg.TRAIN.CXX_PROPOSAL else "python"
-
-
-def box_normalisation(cfg: Config) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Means [4] and standard deviations [4] of the box targets; 0 and 1 unless BBOX_NORMALIZATION_PRECOMPUTED."""
-    if not cfg.TRAIN.BBOX_NORMALIZATION_PRECOMPUTED:
-        return (0.0,) * 4, (1.0,) * 4
-    return tuple(cfg.TRAIN.BBOX_MEANS), tuple(cfg.TRAIN.BBOX_STDS)
 
 
 def proposal_target(cfg: Config, spec: NetworkSpec) -> ProposalTarget:

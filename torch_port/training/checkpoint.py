@@ -10,11 +10,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from dcn_tasks.box_scale import box_normalisation
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
 from torch_port.models import ClassAwareRPN, TwoStage
-from torch_port.models.build import box_normalisation
 
 WEIGHTS = "weights"
 MOMENTUM = "momentum"
