@@ -11,6 +11,7 @@ import yaml
 from dcn_tasks.errors import InputError
 
 FREE_FORM = ("expected",)  # groups whose keys are the experiment's own
+LISTABLE = "network.RPN_FEAT_STRIDE"  # a number, or one per level of a pyramid
 # Keys whose default is null, and the kind of value they take otherwise.
 NULLABLE: dict[str, Any] = {
     "network.DEFORM_CONV_UNITS": [],
@@ -24,13 +25,16 @@ NULLABLE: dict[str, Any] = {
 
 
 def refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
-    """Raises: InputError where a group names a key twice; safe_load would keep the last one and say nothing."""
+    """Raises: InputError where a group gives a key two values; safe_load would keep the last one and say nothing.
+
+    The original's file for Deformable FPN repeats two keys with the same values.
+    """
     if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
+        seen: dict[str, yaml.Node] = {}
         for key, value in node.value:
-            if key.value in seen:
+            before = seen.setdefault(key.value, value)
+            if before is not value and yaml.serialize(before) != yaml.serialize(value):
                 raise InputError(f"{path}, line {key.start_mark.line + 1}: {key.value} is set twice in one group")
-            seen.add(key.value)
             refuse_repeated_keys(value, path)
 
 
@@ -82,7 +86,8 @@ def checked(default: Any, value: Any, where: str) -> Any:
     if isinstance(default, bool):
         right = isinstance(value, bool)
     elif isinstance(default, int | float):
-        right = isinstance(value, int | float | list) and not isinstance(value, bool)  # FPN lists strides per level
+        kinds = (int, float, list) if where.endswith(LISTABLE) else (int, float)
+        right = isinstance(value, kinds) and not isinstance(value, bool)
     elif isinstance(default, str):
         right, value = isinstance(value, str | int | float), value if value is None else str(value)
     else:

@@ -161,6 +161,11 @@ def test_wrong_override_is_refused_with_the_remedy(overrides: dict, sentence: st
     [
         ("TRAIN: {lrr: 1}", "unknown key TRAIN.lrr"),
         ("TRAIN:\n  lr: 0.1\n  lr: 0.2\n", "line 3: lr is set twice"),
+        (
+            "TRAIN:\n  RPN_BBOX_WEIGHTS: [1, 1, 1, 1]\n  RPN_BBOX_WEIGHTS: [1, 1, 1, 2]\n",
+            "line 3: RPN_BBOX_WEIGHTS is set twice",
+        ),
+        ("TRAIN: {lr: [0.1]}", r"TRAIN\.lr: expected a number, .* got \[0\.1\]"),
         ("TRAIN: [", "not readable as YAML"),
         ("- 1\n- 2\n", "expected `KEY: value` lines, got a list"),
         ("_base_: nowhere\n", "_base_ 'nowhere' is not there"),
@@ -235,3 +240,8 @@ def test_copies_stay_frozen_and_equal() -> None:
 
 def test_dump_is_plain_yaml() -> None:
     assert yaml.safe_load(dump(load_config(VOC)))["network"]["PIXEL_MEANS"] == [103.06, 115.9, 123.15]
+
+
+def test_a_key_repeated_with_its_value_is_taken_as_in_the_originals_fpn_file(tmp_path: Path) -> None:
+    cfg = load_config(written(tmp_path, "TEST:\n  USE_SOFTNMS: true\n  NMS: 0.4\n  # soft nms\n  USE_SOFTNMS: true\n"))
+    assert cfg.TEST.USE_SOFTNMS and cfg.TEST.NMS == 0.4
