@@ -19,6 +19,16 @@ def test_narrow_networks_hold_forward_and_backward(kind):
     assert (pixels.got, pixels.quantity) == (0, "pixels")
 
 
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_narrow_networks_hold_where_float64_goes_from_end_to_end_to_its_outputs_alone(kind):
+    """As the rows of Cityscapes are compared at 1024x2048."""
+    table = run_parity(CONFIGS[kind], Settings((64, 80), float64=False)).table
+    assert [row.what for row in table.red] == []
+    assert {"isolated", "chained", "labels"} <= {row.check for row in table.judged}
+    spoiled = run_parity(CONFIGS[kind], Settings((64, 80), float64=False, spoil=spoil_crop)).table
+    assert {row.check for row in spoiled.red} >= {"isolated", "labels"}
+
+
 def spoil_crop(network):
     network.head.crop.offset = 0
 

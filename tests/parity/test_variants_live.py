@@ -19,12 +19,31 @@ VARIANTS = {
         "demo/narrow_rcnn_dcn",
         {"CLASS_AGNOSTIC": True, "TRAIN__ENABLE_OHEM": True, "TRAIN__BATCH_ROIS": -1},
     ),
+    "FPN: deformable pooling alone": ("demo/narrow_fpn", {"network__DEFORM_ROI_POOLING": True}),
+    "FPN: one deformable convolution, dilation 2, plain pooling, gradients": (
+        "demo/narrow_fpn",
+        {"network__DEFORM_CONV_UNITS": ["res5a"], "network__RES5_DILATION": 2},
+    ),
+    "class-aware RPN: deformable convolutions of stages 4 and 5, dilation 4": (
+        "demo/narrow_class_aware_rpn",
+        {"network__DEFORM_CONV_UNITS": ["res4b", "res5a"], "network__RES5_DILATION": 4},
+    ),
+    "DeepLab: deformable convolutions of stages 4 and 5, dilation 4, gradients": (
+        "demo/narrow_deeplab",
+        {"network__DEFORM_CONV_UNITS": ["res4a", "res5b"], "network__RES5_DILATION": 4},
+    ),
+    "FPN: modulated convolutions": ("demo/narrow_fpn_dcn", {"network__MODULATED_CONV": True}),
+    "class-aware RPN: modulated convolutions": ("demo/narrow_class_aware_rpn_dcn", {"network__MODULATED_CONV": True}),
+    "DeepLab: modulated convolutions": ("demo/narrow_deeplab_dcn", {"network__MODULATED_CONV": True}),
+    "R-FCN: as deep as ResNet-50": ("demo/narrow_rfcn", {"network__UNITS": [3, 4, 6, 3]}),
 }
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_variant_holds(name):
     config, overrides = VARIANTS[name]
-    grad = "hard examples" in name
-    result = run_parity(load_config(config, **overrides), Settings((64, 80), grad=grad))
+    grad = "hard examples" in name or "gradients" in name
+    result = run_parity(
+        load_config(config, **overrides), Settings((96, 128) if "fpn" in config else (64, 80), grad=grad)
+    )
     assert [row.what for row in result.table.red] == []
