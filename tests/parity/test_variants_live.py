@@ -32,7 +32,7 @@ VARIANTS = {
         "demo/narrow_deeplab",
         {"network__DEFORM_CONV_UNITS": ["res4a", "res5b"], "network__RES5_DILATION": 4},
     ),
-    "FPN: modulated convolutions": ("demo/narrow_fpn_dcn", {"network__MODULATED_CONV": True}),
+    "FPN: modulated convolutions, gradients": ("demo/narrow_fpn_dcn", {"network__MODULATED_CONV": True}),
     "class-aware RPN: modulated convolutions": ("demo/narrow_class_aware_rpn_dcn", {"network__MODULATED_CONV": True}),
     "DeepLab: modulated convolutions": ("demo/narrow_deeplab_dcn", {"network__MODULATED_CONV": True}),
     "R-FCN: as deep as ResNet-50": ("demo/narrow_rfcn", {"network__UNITS": [3, 4, 6, 3]}),
