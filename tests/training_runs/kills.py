@@ -107,6 +107,8 @@ def updates_in(state: Path) -> int | None:
 def torment(framework: str, kills: int, folder: Path, *, seed: int, longest: float = 4.0, **changes) -> Killed:
     """One training undisturbed, one killed `kills` times at moments drawn at random; their final states compared bit by bit.
 
+    A kill that finds the last update saved disturbs nothing: it is not counted, and another training begins.
+
     Args: longest: seconds from the start of updates within which kills fall.
     """
     config = write_config(folder, **changes)
@@ -116,10 +118,11 @@ def torment(framework: str, kills: int, folder: Path, *, seed: int, longest: flo
     moments, result = random.Random(seed), Killed(framework)
     while True:
         killed = kill_once(config, framework, tormented, moments.uniform(0, longest))
-        if killed:
-            result.updates.append(updates_in(tormented / LAST[framework]))
+        found = updates_in(tormented / LAST[framework])
+        if disturbed := killed and found != last:
+            result.updates.append(found)
         enough = len(result.updates) == kills
-        if enough or not killed or result.updates[-1] == last:  # nothing is left to disturb: look, and begin anew
+        if enough or not disturbed:
             if killed:
                 finish(config, framework, tormented, "--resume")
             result.same = same_state(calm, tormented, framework)
