@@ -15,7 +15,7 @@ EXAMPLES = """examples:
   dcn reproduce mnist --run --data DIR                  every row of a table; what is stored is not run again
   dcn reproduce mnist/deformable --framework torch --seeds 0 --columns rotated --data DIR
   dcn reproduce --page RESULTS.md                       the page, from stored results alone"""
-COLUMNS = ("row", "what", "published", "measured", "status", "data", "cost")
+COLUMNS = ("row", "what", "published", "measured", "status", "data", "cost", "config", "frameworks")
 BRIEF = 5  # columns of the table on a terminal; --json has all
 
 
@@ -36,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--data", metavar="DIR", type=Path, default=Path("data"), help="folder of the data sets (default: data)")
     add("--results", metavar="DIR", type=Path, help="where results are stored (default: experiments/results)")
     add("--work", metavar="DIR", type=Path, default=Path("output/reproduce"), help="where trainings are kept")
-    add("--image-set", metavar="SET", help="score on this set instead of the row's own")
+    add("--image-set", metavar="SET", help="score on this set too; its figures are told beside the row's")
     add(
         "--again",
         action="store_true",

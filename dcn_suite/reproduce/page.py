@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dcn_suite.reproduce.registry import DATA, Row, Table, tables
-from dcn_suite.reproduce.results import Result, Spread, results_of, summary
+from dcn_suite.reproduce.results import IN_PLACE_OF, Result, Spread, results_of, summary
 
 FIGURES = {  # by table: caption, file beside the page
     "mnist": ("Published and measured accuracies, column by column", "docs/images/rotation_and_translation.png"),
@@ -40,6 +40,7 @@ def is_complete(row: Row, results: list[Result]) -> bool:
 
 def status(row: Row, results: list[Result]) -> str:
     """ "not run", or how much was measured, with the date, commit and machine of the last run."""
+    results = [result for result in results if result.is_the_rows]
     if not results:
         return NOT_RUN
     last = max(results, key=lambda result: result.date)
@@ -109,8 +110,14 @@ def provenance(table: Table, results: dict[str, list[Result]]) -> list[str]:
             f"CIFAR-10 was read from a {', '.join(pixels)}: its accuracies stand beside the published ones, which are of lossless "
             "pixels, for orientation only."
         )
-    for scored in sorted({result.details["image_set"] for result in stored if "image_set" in result.details}):
+    own = [result for result in stored if result.is_the_rows]
+    for scored in sorted({result.details["image_set"] for result in own if "image_set" in result.details}):
         lines.append(f"Scored on {scored}.")
+    for result in stored:
+        if not result.is_the_rows:
+            figures = ", ".join(f"{column} {value:.2f}" for column, value in result.values.items())
+            scored, wanted = result.details["image_set"], result.details[IN_PLACE_OF]
+            lines.append(f"`{result.row}`, {result.framework}, on {scored} in place of {wanted}: {figures}.")
     return lines
 
 
@@ -119,7 +126,7 @@ def markdown(heads: list[str], cells: list[list[str]]) -> list[str]:
 
 
 def listing(rows: tuple[Row, ...], root: Path) -> list[list[str]]:
-    """Lines of `dcn reproduce`: row, what it is, published, measured, status, data, cost."""
+    """Lines of `dcn reproduce`: row, what it is, published, measured, status, data, cost, configuration, frameworks."""
     lines = []
     for row in rows:
         results = results_of(root, row)
@@ -128,5 +135,6 @@ def listing(rows: tuple[Row, ...], root: Path) -> list[list[str]]:
             for framework in dict.fromkeys(result.framework for result in results)
         )  # fmt: skip
         said = ", ".join(f"{column} {published(row, column)}" for column in row.published)
-        lines.append([row.id, row.title, said, figures or "–", status(row, results), DATA[row.data], row.cost])
+        run_by = [row.config or "–", ", ".join(row.frameworks)]
+        lines.append([row.id, row.title, said, figures or "–", status(row, results), DATA[row.data], row.cost, *run_by])
     return lines

@@ -20,6 +20,7 @@ from dcn_suite.reproduce.registry import Row
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
 
+IN_PLACE_OF = "in_place_of"  # of details: the row's own image set, where another one was scored
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -43,6 +44,11 @@ class Result:
     versions: dict[str, str]
     seconds: float
     details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_the_rows(self) -> bool:
+        """Whether it was scored on the images that the published figure is of."""
+        return IN_PLACE_OF not in self.details
 
 
 def result_path(root: Path, row: Row, framework: str, seed: int, column: str = "") -> Path:
@@ -95,9 +101,9 @@ class Spread:
 
 
 def summary(results: list[Result]) -> dict[tuple[str, str], Spread]:
-    """By (framework, column)."""
+    """By (framework, column), of what was scored on the row's own images."""
     values: dict[tuple[str, str], list[float]] = {}
-    for result in results:
+    for result in filter(lambda each: each.is_the_rows, results):
         for column, value in result.values.items():
             values.setdefault((result.framework, column), []).append(value)
     return {

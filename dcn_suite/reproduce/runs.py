@@ -1,5 +1,6 @@
 """Running rows: every run is stored when it ends, and what is stored is not run again."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,18 +30,22 @@ class Choice:
 
 @dataclass(frozen=True)
 class Run:
-    """One piece of work with one result file. column: "" where a run gives all columns."""
+    """One piece of work with one result file. column: "" where a run gives all columns. image_set: scored in place of the
+    row's own, whose figures then stand beside the row's and are none of them."""
 
     row: Row
     framework: str
     seed: int
     column: str = ""
+    image_set: str = ""
 
     def path(self, root: Path) -> Path:
-        return result_path(root, self.row, self.framework, self.seed, self.column)
+        part = self.column or re.sub(r"[^\w.-]", "_", self.image_set)
+        return result_path(root, self.row, self.framework, self.seed, part)
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (self.row.id, self.column, self.framework, f"seed {self.seed}")))
+        parts = (self.row.id, self.column or self.image_set, self.framework, f"seed {self.seed}")
+        return " ".join(filter(None, parts))
 
 
 def runs_of(row: Row, choice: Choice) -> list[Run]:
@@ -49,10 +54,13 @@ def runs_of(row: Row, choice: Choice) -> list[Run]:
         raise InputError(f"{row.id}: nothing measures this row yet; published: {published(row)}")
     frameworks = chosen(choice.frameworks, row.frameworks, f"{row.id}: --framework")
     seeds = row.seeds if choice.seeds is None else choice.seeds
+    if choice.image_set and row.runs != "training":
+        raise InputError(f"{row.id}: no set of images is scored for this row: leave --image-set out")
     if row.runs != "classification":
         if choice.columns is not None:
             raise InputError(f"{row.id}: one run gives every column: leave --columns out")
-        return [Run(row, framework, seed) for seed in seeds for framework in frameworks]
+        other = choice.image_set if choice.image_set and choice.image_set != row.load().dataset.test_image_set else ""
+        return [Run(row, framework, seed, image_set=other) for seed in seeds for framework in frameworks]
     columns = chosen(choice.columns, tuple(row.setting["columns"]), f"{row.id}: --columns")
     return [Run(row, framework, seed, column) for framework in frameworks for seed in seeds for column in columns]
 
@@ -126,7 +134,7 @@ def training(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], fl
         run.seed,
         data=choice.data,
         work=choice.work / run.row.table / run.row.name / f"{run.framework}-seed{run.seed}",
-        image_set=choice.image_set,
+        image_set=run.image_set or None,
         note=note,
     )
     return values, time.process_time() - started, details

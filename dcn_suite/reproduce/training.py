@@ -10,6 +10,7 @@ import numpy as np
 from dcn_suite.checkpoints import read_checkpoint
 from dcn_suite.evaluation import look_at, scores_of
 from dcn_suite.reproduce.registry import DATA_FOLDER, Row
+from dcn_suite.reproduce.results import IN_PLACE_OF
 from dcn_suite.training import Settings, run_training
 from dcn_tasks.config import Config
 from dcn_tasks.data import open_dataset
@@ -58,6 +59,7 @@ def train_and_score(
     details = {
         "scores": finite(scores),
         "image_set": scored,
+        **({IN_PLACE_OF: cfg.dataset.test_image_set} if image_set else {}),
         "updates": trained["updates"],
         "losses": trained["metrics"],
         "curve": loss_curve(cfg, work / METRICS),

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from dcn_suite.reproduce.registry import Row, find_row
-from dcn_suite.reproduce.results import results_of
+from dcn_suite.reproduce.page import provenance, status
+from dcn_suite.reproduce.registry import Row, Table, find_row
+from dcn_suite.reproduce.results import IN_PLACE_OF, new_result, results_of, store, summary
 from dcn_suite.reproduce.runs import Choice, perform, runs_of
 from dcn_suite.reproduce.training import CURVE_POINTS, figures, loss_curve
 from dcn_tasks.config import dump, load_config
@@ -34,6 +35,29 @@ def test_training_row_is_trained_scored_and_stored(row, tmp_path):
     assert result.details["curve"]["update"] == [4] and result.details["curve"]["loss"][0] > 0
     assert str(tmp_path) not in done.path(choice.results).read_text()
     assert json.loads(done.path(choice.results).read_text())["row"] == "readme-voc/tiny"
+
+
+def test_figures_of_other_images_stand_beside_the_rows(row, tmp_path):
+    others = [{}, {IN_PLACE_OF: "held_out"}]
+    for name, value, details in zip(("own", "other"), (10.0, 90.0), others, strict=True):
+        result = new_result(row, "torch", 0, {"mAP@0.5": value}, 1.0, {"image_set": name, **details})
+        store(tmp_path / row.table / row.name / f"torch-{name}-seed0.json", result)
+    results = results_of(tmp_path, row)
+    assert summary(results)["torch", "mAP@0.5"].mean == 10.0
+    said = provenance(Table("readme-voc", "", "", (row,)), {row.id: results})
+    assert "`readme-voc/tiny`, torch, on other in place of held_out: mAP@0.5 90.00." in said
+    assert status(row, [each for each in results if not each.is_the_rows]) == "not run"
+
+
+def test_another_image_set_has_a_file_of_its_own(row, tmp_path):
+    def path(image_set):
+        (run,) = runs_of(row, Choice(image_set=image_set))
+        return run.path(tmp_path).name
+
+    assert path(None) == path(row.load().dataset.test_image_set) == "torch-seed0.json"
+    assert path("data/mine.csv") == "torch-data_mine.csv-seed0.json"
+    with pytest.raises(InputError, match="leave --image-set out"):
+        runs_of(find_row("mnist/regular"), Choice(image_set="val"))
 
 
 @pytest.mark.parametrize(
