@@ -76,15 +76,24 @@ def united(parts: Sequence[Findings]) -> Findings:
 
 
 def look_at(
-    cfg: Config, checkpoint: Checkpoint, framework: str, dataset: Dataset, indices: Sequence[int], *, bad: str = "stop"
+    cfg: Config,
+    checkpoint: Checkpoint,
+    framework: str,
+    dataset: Dataset,
+    indices: Sequence[int],
+    *,
+    bad: str = "stop",
+    device: str | None = None,
 ) -> Findings:
     """What the network finds in some samples.
 
-    Args: bad: "skip": an image that cannot be read counts as one in which nothing was found (its objects are missed), a
-        label map that cannot be read is left out; `skipped` says which.
+    Args:
+        device: PyTorch's; None: the GPU that is there, else the CPU.
+        bad: "skip": an image that cannot be read counts as one in which nothing was found (its objects are missed), a label
+            map that cannot be read is left out; `skipped` says which.
     Raises: InputError for a broken image, or samples without label maps.
     """
-    model = build_model(cfg, checkpoint, framework)
+    model = build_model(cfg, checkpoint, framework, device)
     segments = task_of(cfg) is SEGMENTATION
     findings = Findings()
     for index in watched(indices):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dcn_suite.checkpoints import Checkpoint
+from dcn_suite.devices import refuse_device_for_mxnet, torch_device
 from dcn_suite.pictures import draw_detections, draw_named_labels
 from dcn_tasks.class_names import class_names, label_colours
 from dcn_tasks.config import Config
@@ -29,14 +30,18 @@ class Prediction:
 Predictor = Callable[[np.ndarray], Prediction]  # from RGB uint8 [H, W, 3]
 
 
-def build_predictor(cfg: Config, checkpoint: Checkpoint, framework: str, *, threshold: float) -> Predictor:
+def build_predictor(
+    cfg: Config, checkpoint: Checkpoint, framework: str, *, threshold: float, device: str | None = None
+) -> Predictor:
     """The network of a configuration, ready.
 
     Args:
         framework: "torch" or "mxnet". threshold: boxes with a lower score are neither drawn nor listed.
-    Raises: ModuleNotFoundError without the framework; InputError where TEST asks for what the network cannot do.
+        device: PyTorch's; None: the GPU that is there, else the CPU.
+    Raises: ModuleNotFoundError without the framework; InputError where TEST asks for what the network cannot do, or for a device
+        that is not there.
     """
-    model = build_model(cfg, checkpoint, framework)
+    model = build_model(cfg, checkpoint, framework, device)
     names = class_names(cfg)
     if task_of(cfg) is SEGMENTATION:
         colours = label_colours(cfg)
@@ -44,17 +49,21 @@ def build_predictor(cfg: Config, checkpoint: Checkpoint, framework: str, *, thre
     return lambda image: of_boxes(image, model(image)[0].above(threshold), names)
 
 
-def build_model(cfg: Config, checkpoint: Checkpoint, framework: str) -> Callable:
+def build_model(cfg: Config, checkpoint: Checkpoint, framework: str, device: str | None = None) -> Callable:
     """The framework's Detector or Segmenter with a checkpoint's weights. Raises: as build_predictor."""
-    return (in_torch if framework == "torch" else in_mxnet)(cfg, checkpoint, task_of(cfg) is SEGMENTATION)
+    segments = task_of(cfg) is SEGMENTATION
+    if framework == "torch":
+        return in_torch(cfg, checkpoint, segments, device)
+    refuse_device_for_mxnet(device)
+    return in_mxnet(cfg, checkpoint, segments)
 
 
-def in_torch(cfg: Config, checkpoint: Checkpoint, segments: bool) -> Callable:
+def in_torch(cfg: Config, checkpoint: Checkpoint, segments: bool, device: str | None) -> Callable:
     from torch_port.models import Detector, Segmenter, build_network
 
     network = build_network(cfg)
     network.load_state_dict(checkpoint.state)
-    return (Segmenter if segments else Detector)(network, cfg)
+    return (Segmenter if segments else Detector)(network.to(torch_device(device)), cfg)
 
 
 def in_mxnet(cfg: Config, checkpoint: Checkpoint, segments: bool) -> Callable:

@@ -46,6 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--data", metavar="DIR", type=Path, help="the data set (default: dataset.dataset_path)")
     parser.add_argument("--image-set", metavar="SET", help="in place of dataset.test_image_set; joined by +")
     parser.add_argument("--framework", choices=FRAMEWORKS, default="torch", help="which one runs it (default: torch)")
+    parser.add_argument("--device", metavar="D", help="PyTorch: cpu, cuda, cuda:1 (default: the GPU that is there)")
     parser.add_argument("--processes", metavar="N", type=int, default=1, help="share the images among N (default: 1)")
     parser.add_argument("--limit", metavar="N", type=int, help="the first N images only, for a quick look")
     parser.add_argument("--coco", action="store_true", help="count as COCO does, whatever the data set")
@@ -75,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
         checkpoint = read_checkpoint(args.weights, cfg, config_name=args.config)
         for sentence in checkpoint.notes if part == 0 else ():
             note(sentence)
-        findings = look_at(cfg, checkpoint, args.framework, dataset, range(part, len(dataset), parts), bad=bad)
+        share = range(part, len(dataset), parts)
+        findings = look_at(cfg, checkpoint, args.framework, dataset, share, bad=bad, device=args.device)
     if args.part_file is not None:
         findings.save(args.part_file)
         return 0
@@ -98,7 +100,8 @@ def limited(dataset: Dataset, limit: int | None) -> Dataset:
 def shared(args: argparse.Namespace, processes: int) -> Findings:
     """Every process looks at its share of the images and writes what it found; the shares are put together."""
     own = [args.config, "--weights", str(args.weights), "--framework", args.framework]
-    for option, value in (("--data", args.data), ("--image-set", args.image_set), ("--limit", args.limit)):
+    for option, value in (("--data", args.data), ("--image-set", args.image_set), ("--limit", args.limit),
+                          ("--device", args.device)):  # fmt: skip
         own += [option, str(value)] if value is not None else []
     own += ["--skip-bad"] if args.skip_bad else []
     with tempfile.TemporaryDirectory(prefix="dcn-eval-") as folder:

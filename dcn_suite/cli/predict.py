@@ -40,7 +40,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "predict",
         help="find objects in images, or label their pixels",
         description="Runs a network with the weights of a checkpoint, MXNet's .params and .safetensors alike in either "
-        "framework, on images. Without options it looks as the configuration's TEST says: once.",
+        "framework, on images. Without options it looks as the configuration's TEST says: once, FPN at six scales with "
+        "Soft-NMS (readme/fpn-single-scale: once).",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -51,6 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="where to write")
     parser.add_argument("--framework", choices=FRAMEWORKS, default="torch", help="which one runs it (default: torch)")
+    parser.add_argument("--device", metavar="D", help="PyTorch: cpu, cuda, cuda:1 (default: the GPU that is there)")
     parser.add_argument("--threshold", metavar="T", type=float, default=0.5, help="least score of a box (default: 0.5)")
     parser.add_argument(
         "--scales",
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = read_checkpoint(args.weights, cfg, config_name=args.config)
     for sentence in checkpoint.notes:
         note(sentence)
-    predictor = build_predictor(cfg, checkpoint, args.framework, threshold=args.threshold)
+    predictor = build_predictor(cfg, checkpoint, args.framework, threshold=args.threshold, device=args.device)
     settings = described(args, cfg, checkpoint)
     results = []
     for path, target in watched(targets):

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mxnet_ref
+from dcn_suite.devices import refuse_device_for_mxnet
 from dcn_suite.training.settings import Settings
 from dcn_tasks.config import Config
 from dcn_tasks.data import LoadedUpdate
@@ -37,6 +38,7 @@ class Run:
         warmup_from: int,
         state: Path | None,
     ):
+        refuse_device_for_mxnet(settings.device)
         for given, option in ((settings.amp, "--amp"), (settings.channels_last, "--channels-last")):
             if given:
                 raise InputError(f"{option} is PyTorch's: leave it out, or train with --framework torch")

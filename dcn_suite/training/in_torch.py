@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 
 from dcn_suite.checkpoints import WEIGHTS
+from dcn_suite.devices import torch_device
 from dcn_suite.training.settings import Settings
 from dcn_tasks.box_scale import unnormalised
 from dcn_tasks.config import Config, to_plain
@@ -104,12 +105,12 @@ def updates_of(state: Path) -> int:
 
 def device_of(settings: Settings) -> torch.device:
     """--device, or the GPU that is there; with several processes, each its own."""
-    wanted = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"--device: expected cpu, since this PyTorch sees no GPU, got {wanted}")
-    if wanted == "cuda" and dist.is_initialized():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device(wanted)
+    device = torch_device(settings.device)
+    if device.type == "cpu" or not dist.is_initialized():
+        return device
+    if device.index is not None:
+        raise InputError(f"--device: expected cuda, each of several processes takes its own, got {settings.device}")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 @contextmanager

@@ -81,6 +81,7 @@ def follow(
 ) -> dict[str, object]:
     """The updates that are left, with their log and checkpoints. run: of in_torch or in_mxnet. Returns: as run_training."""
     newest: dict[str, float] = {}
+    told: set[str] = set()  # images that are known to be left out, by id
 
     def epoch_of(number: int) -> int:
         return -(-number // loader.updates_per_epoch)
@@ -89,6 +90,9 @@ def follow(
         pairs = zip(run.arrays(update), images, strict=True)
         newest.update(means([task.metrics(outputs, image.batch) for outputs, image in pairs]))
         log.update(update.number, update.lr, dict(newest))
+        for id in [each for each in list(loader.skipped) if each not in told]:
+            told.add(id)
+            log.say(f"left out: {loader.skipped[id]}")
 
     def save_epoch(number: int) -> None:
         run.save_epoch(folder.prefix, epoch_of(number))

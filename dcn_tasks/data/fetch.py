@@ -1,6 +1,7 @@
 """Small published files: the user's copy if there is one, else fetched once, checked against a pinned checksum."""
 
 import hashlib
+import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ def found_or_fetched(name: str, folders: Sequence[Path], url: str, md5: str, siz
                     f"{url}: expected {size} bytes with MD5 {md5}, got {count} bytes or more with {digest.hexdigest()}: it "
                     f"is not the published file; put that one into {folders[0]}"
                 )
-    except (urllib.error.URLError, OSError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         if isinstance(error, InputError):
             raise
         looked = ", ".join(str(folder) for folder in folders)

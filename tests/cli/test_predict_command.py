@@ -217,6 +217,12 @@ def test_broken_images_are_left_out_where_that_is_asked_for(folder, capsys):
         (("photo.png", "--threshold", "2"), "--threshold: expected a score from 0 to 1"),
         (("photo.png", "--scales", "480"), "--scales: expected SHORTxLONG"),
         (("photo.png", "--scales", "0x0"), "TEST_SCALES: expected"),
+        (("photo.png", "--device", "cuda:99"), "--device: expected cpu"),
+        (("photo.png", "--device", "nearest"), "--device: expected cpu, cuda or cuda:N, got 'nearest'"),
+        (
+            ("photo.png", "--device", "cuda", "--framework", "mxnet"),
+            "--device: MXNet computes on the CPU here, got cuda",
+        ),
     ],
 )
 def test_wrong_usage_is_one_sentence_before_anything_is_written(folder, capsys, words, complaint):

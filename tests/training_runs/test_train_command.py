@@ -151,4 +151,5 @@ def test_a_run_told_to_skip_goes_on_past_annotations_and_images_and_lists_them(t
     assert train(tmp_path, *words, "--skip-bad", "--steps", "6", config=config) == 0
     reading, image = json.loads(capsys.readouterr().out)["left_out"]
     assert "1 of 4 images left out" in reading and "one.xml" in reading and "two.jpg" in image
-    assert "one.xml" in (tmp_path / "run" / "training.log").read_text(encoding="utf-8")
+    log = (tmp_path / "run" / "training.log").read_text(encoding="utf-8")
+    assert "one.xml" in log and sum("two.jpg" in line for line in log.splitlines()) == 1
