@@ -3,11 +3,13 @@
     python benchmarks/trajectories.py            runs what results/trajectories.json does not have yet, draws the figure
     python benchmarks/trajectories.py --again    runs all four anew
 
-MXNet 1.9.1 on the CPU; PyTorch once with MXNet's decisions replayed and once deciding alone (dcn_suite/parity/trajectory.py).
+MXNet 1.9.1 on the CPU; PyTorch with MXNet's decisions replayed, with its selections alone, and deciding for itself
+(dcn_suite/parity/trajectory.py).
 """
 
 import argparse
 import json
+import time
 from pathlib import Path
 
 import matplotlib
@@ -18,6 +20,7 @@ import matplotlib.pyplot as plt
 
 from dcn_suite.parity.run import Settings
 from dcn_suite.parity.trajectory import run_trajectory
+from dcn_suite.reproduce.results import commit, machine
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "trajectories.json"
@@ -29,8 +32,13 @@ NETWORKS = {
     "demo/narrow_deeplab_dcn": ("Deformable DeepLab", "FCNLogLoss"),
 }
 STEPS, LOSS_TOLERANCE = 100, 1e-3
-COLOURS = {"mxnet": "#b0b0b0", "replayed": "#1f77b4", "alone": "#d95f02"}
-NAMES = {"mxnet": "MXNet", "replayed": "PyTorch, decisions replayed", "alone": "PyTorch alone"}
+COLOURS = {"mxnet": "#b0b0b0", "replayed": "#1f77b4", "selections": "#2ca02c", "alone": "#d95f02"}
+NAMES = {
+    "mxnet": "MXNet",
+    "replayed": "PyTorch, decisions replayed",
+    "selections": "PyTorch, selections replayed",
+    "alone": "PyTorch alone",
+}
 
 
 def measure(config: str) -> dict:
@@ -42,9 +50,15 @@ def measure(config: str) -> dict:
         "steps": STEPS,
         "red": [row.what for row in result.table.red],
         "largest_relative_difference_of_a_loss": worst(curves, "replayed"),
+        "largest_with_selections_replayed_alone": worst(curves, "selections"),
+        "first_update_beyond_with_selections_alone": first_beyond(curves, "selections"),
         "weights": weights,
         "first_difference_alone": result.facts["first_difference"],
         "seed": result.facts["seed"],
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "commit": commit(),
+        "machine": machine(),
+        "versions": result.facts["versions"],
         "curves": {name: {line: rounded(values) for line, values in each.items()} for name, each in curves.items()},
     }
 
@@ -62,15 +76,21 @@ def worst(curves: dict, line: str) -> float:
     return max(float(relative(lines, line).max()) for lines in curves.values())
 
 
+def first_beyond(curves: dict, line: str) -> int | None:
+    """The first update at which a loss is farther from MXNet's than allowed."""
+    beyond = np.max([relative(lines, line) for lines in curves.values()], axis=0) > LOSS_TOLERANCE
+    return int(beyond.argmax()) + 1 if beyond.any() else None
+
+
 def draw(results: dict) -> None:
     """Above: a loss of each network; below: how far PyTorch is from MXNet, relative, with the step of the first difference."""
     figure, axes = plt.subplots(2, len(NETWORKS), figsize=(14, 5.2), sharex=True)
     for column, (config, (title, loss)) in enumerate(NETWORKS.items()):
         lines, (top, bottom) = results[config]["curves"][loss], axes[:, column]
         steps = np.arange(1, len(lines["mxnet"]) + 1)
-        for line, width in (("mxnet", 4), ("alone", 1.4), ("replayed", 1)):
+        for line, width in (("mxnet", 4), ("alone", 1.4), ("selections", 1.2), ("replayed", 1)):
             top.plot(steps, lines[line], color=COLOURS[line], linewidth=width, label=NAMES[line])
-        for line in ("alone", "replayed"):
+        for line in ("alone", "selections", "replayed"):
             bottom.semilogy(steps, np.maximum(relative(lines, line), 1e-9), color=COLOURS[line], linewidth=1)
         bottom.axhline(LOSS_TOLERANCE, color="black", linewidth=0.8, linestyle=":")
         difference = results[config]["first_difference_alone"]
@@ -81,7 +101,7 @@ def draw(results: dict) -> None:
         bottom.set_xlabel("update")
         bottom.set_ylim(1e-9, 3)
     axes[1, 0].set_ylabel("relative difference\nfrom MXNet")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncol=3, frameon=False)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncol=4, frameon=False)
     figure.tight_layout(rect=(0, 0.06, 1, 1))
     figure.savefig(FIGURE, dpi=80)
 

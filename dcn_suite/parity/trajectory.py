@@ -1,7 +1,8 @@
 """The same training steps in both frameworks, from the same weights, on the same generated scenes.
 
 PyTorch trains twice: once with MXNet's decisions replayed, whose losses have to agree at every step; once deciding alone,
-reported up to the first step at which it selects other RoIs, samples or hard RoIs.
+reported up to the first step at which it selects other RoIs, samples or hard RoIs. For curves a third time, with MXNet's
+selections replayed and nothing else.
 
 Decisions are selections, ReLU masks, pooled pixels and bilinear cells, as in the chained comparison, but offsets stay
 PyTorch's own wherever they lead into MXNet's cell. Training starts from zero offsets, on the edges of the cells and, at
@@ -135,30 +136,28 @@ def run_trajectory(
         settings: seed is read; spoil is applied to PyTorch's networks.
         loss_tolerance: relative, of every loss at every update.
         curves: follow the training that selects for itself to the end, and leave in facts["curves"] the losses of every
-            update: name -> {"mxnet", "replayed", "alone"} -> list.
+            update: name -> {"mxnet", "replayed", "selections", "alone"} -> list.
     Raises: ModuleNotFoundError where MXNet is not installed.
     """
     began = time.monotonic()
     cfg = load_config(config)
     seed, task = settings.seed, task_of(cfg)
     start = starting_point(cfg, seed)
-    replayed, free = (torch_training(cfg, start, steps, settings) for _ in range(2))
+    replayed, free, selecting = (torch_training(cfg, start, steps, settings) for _ in range(3))
     table = Table()
     alone = FreeRunning(free, start.selecting, task, to_the_end=curves)
-    drawn = {name: {"mxnet": [], "replayed": [], "alone": []} for name in task.losses}
+    drawn = {name: {"mxnet": [], "replayed": [], "selections": [], "alone": []} for name in task.losses}
     for update in mxnet_updates(cfg, start, steps, seed):
         step(f"update {update.number} of {steps}")
-        decisions = decisions_of(start.deciding, update.entries.__getitem__, exact=False, offsets="cells")
-        with replaying(replayed.network, decisions) as report:
-            done = replayed.step(update.batch, Draws(seed, update.number))
-        losses = task.metrics(done.outputs.arrays(), update.batch)
+        losses, report = replayed_step(replayed, start.deciding, update, seed, task)
         table.add(
             *(loss_row(update.number, name, update.losses[name], losses[name], loss_tolerance) for name in task.losses)
         )
         table.add(decisions_row(update.number, report))
         alone.follow(update, Draws(seed, update.number))
+        selected = replayed_step(selecting, start.selecting, update, seed, task)[0] if curves else {}
         for name, lines in drawn.items():
-            values = {"mxnet": update.losses, "replayed": losses, "alone": alone.losses}
+            values = {"mxnet": update.losses, "replayed": losses, "selections": selected, "alone": alone.losses}
             for line, each in values.items():
                 lines[line].append(each.get(name))
     table.add(*weight_rows(replayed.network, update.weights(), cfg), *alone.rows(steps))
@@ -178,6 +177,16 @@ def run_trajectory(
     cards = [("updates", str(steps)), ("largest relative difference of a loss", number(worst))]
     cards.append(("updates before PyTorch alone selects otherwise", str(alone.agreeing)))
     return Result(table, facts, cards)
+
+
+def replayed_step(
+    training: Training, deciding: list[Segment], update: Update, seed: int, task: Task
+) -> tuple[dict[str, float], ReplayReport]:
+    """Losses of one update that takes MXNet's decisions of these segments, and how many it would have made otherwise."""
+    decisions = decisions_of(deciding, update.entries.__getitem__, exact=False, offsets="cells")
+    with replaying(training.network, decisions) as report:
+        done = training.step(update.batch, Draws(seed, update.number))
+    return task.metrics(done.outputs.arrays(), update.batch), report
 
 
 def weight_rows(network: nn.Module, theirs: tuple[Arrays, Arrays], cfg: Config) -> Iterator[Row]:
