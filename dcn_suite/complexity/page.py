@@ -127,6 +127,14 @@ def markdown(heads: tuple[str, ...], table: list[list[object]]) -> list[str]:
     return [f"| {' | '.join(str(cell) for cell in line)} |" for line in (heads, rule, *table)]
 
 
+TIME_NOTES = (
+    "MXNet runs as it comes, unless OPENBLAS_CORETYPE is named above: its OpenBLAS misses AVX2 on processors newer than itself. Weights "
+    "are random: offsets of convolutions spread over a few cells, those of RoI pooling are zero, and class scores are nearly uniform, so "
+    "that suppression has more to do than after a training; for FPN, whose overall time is of the original's six scales with Soft-NMS "
+    "and whose forward time is of one, this is most of it."
+)
+
+
 def time_section(rows: list[CountedRow]) -> list[str]:
     path = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "complexity_cpu.json"
     if not path.is_file():
@@ -140,6 +148,8 @@ def time_section(rows: list[CountedRow]) -> list[str]:
         f"(`dcn complexity --time --json`; {facts}). PyTorch with its normalisations folded. The paper's ratio is of an Nvidia K40.",
         "",
         *markdown(TIME_COLUMNS, time_cells(stored["timings"], rows)),
+        "",
+        TIME_NOTES,
     ]
 
 

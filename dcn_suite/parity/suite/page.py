@@ -34,7 +34,8 @@ MXNet and PyTorch, each in float32 and float64. Columns:
   do not hold.
 - **float64 apart**: the largest difference of the two float64 witnesses of any quantity, over its largest value; 1e-11 is allowed.
 - **most strained row**: a float32 error of PyTorch may be twice MXNet's own plus one rounding of the scale; the row nearest to that.
-- **what a user sees**: boxes or label maps, each framework deciding alone.
+- **what a user sees**: boxes or label maps, each framework deciding alone; boxes at one scale, with the suppression by TEST.NMS
+  (of FPN too, whose configuration asks for six scales and Soft-NMS: those are compared with narrow networks).
 - **wall time**, **CPU time**: of the whole run, calibration and MXNet included; the machine may have been shared. **memory**: the most
   that its process held; activations are kept in files beside that. Runs have `OMP_WAIT_POLICY=passive`, `GLIBC_TUNABLES` under which
   freed memory is used again and, on processors with AVX2, `OPENBLAS_CORETYPE=Haswell`, which MXNet's OpenBLAS does not find by
