@@ -87,3 +87,21 @@ def test_no_source_file_is_longer_than_400_lines():
         if path.suffix in suffixes and (count := len(path.read_text().splitlines())) > 400
     }
     assert not long
+
+
+ONE_SIDED = {"__init__", "stages"}  # stages: modules that hold the units of a stage, MXNet's graphs have none
+
+
+@pytest.mark.parametrize("part", ["backbone", "neck", "heads"])
+def test_every_concept_has_its_twin(part):
+    ours, theirs = (
+        {path.stem for path in (REPOSITORY / package / part).glob("*.py")}
+        for package in ("torch_port/models", "mxnet_ref")
+    )
+    assert ours - ONE_SIDED <= theirs and ours - ONE_SIDED
+
+
+def test_masks_have_the_same_stems_beside_layers_and_graphs():
+    for stem, part in (("modulation", "backbone"), ("modulated_roi_pooling", "heads")):
+        assert (REPOSITORY / "torch_port" / "layers" / f"{stem}.py").is_file()
+        assert (REPOSITORY / "mxnet_ref" / part / f"{stem}.py").is_file()

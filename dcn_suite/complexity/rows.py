@@ -15,8 +15,7 @@ VARIANTS = ("plain", "deformable")
 class PaperRow:
     """One network, plain and deformable; pairs are (plain, deformable).
 
-    overrides: what the paper has and the original code's configuration does not. not_counted: parts of the network that the
-    paper's count leaves out.
+    not_counted: parts of the network that the paper's count leaves out.
     """
 
     id: str
@@ -25,7 +24,6 @@ class PaperRow:
     million_parameters: tuple[float, float]
     forward_s: tuple[float, float]
     overall_s: tuple[float, float]
-    overrides: dict
     not_counted: tuple[str, ...]
 
     @property
@@ -35,7 +33,7 @@ class PaperRow:
 
     def load(self, variant: int) -> Config:
         """The configuration of the plain (0) or deformable (1) network as the paper describes it."""
-        return load_config(self.configs[variant], **self.overrides)
+        return load_config(self.configs[variant])
 
 
 @cache
@@ -50,7 +48,6 @@ def paper_rows() -> tuple[PaperRow, ...]:
             million_parameters=tuple(row["million_parameters"]),
             forward_s=tuple(row["forward_s"]),
             overall_s=tuple(row["overall_s"]),
-            overrides=row.get("overrides", {}),
             not_counted=tuple(row.get("not_counted", ())),
         )
         for row in table["rows"]

@@ -50,13 +50,12 @@ class CountedRow:
             if deformable.parts[part]
         ]
         sentences = [f"Deformation adds {self.added:.3f} M ({' + '.join(pieces)}); {self.rounding()}."]
-        if self.row.not_counted:
+        if self.row.not_counted:  # Faster R-CNN and R-FCN
             left_out = sum(plain.parts[part] for part in self.row.not_counted) / MILLION
             sentences.append(
                 f"The paper took fixed proposals of a network of their own on VOC, so its count has no {self.row.not_counted[0]} "
                 f"({left_out:.2f} M here): with them this row would be {paper[0] - plain.total / MILLION:+.2f} M from the paper."
             )
-        if "NUM_DEFORMABLE_GROUP" in self.row.overrides.get("network", {}):
             more = deformable.parts["offsets of convolutions"] * (GROUPS_OF_THE_CODE - 1) / MILLION
             sentences.append(
                 f"One offset group, as in the paper; the original code's configuration has {GROUPS_OF_THE_CODE}: {more:.3f} M more."

@@ -22,7 +22,7 @@ import mxnet as mx
 
 from dcn_tasks.network import NetworkSpec
 from mxnet_ref.backbone.dialect import dialect_of
-from mxnet_ref.backbone.modulated import modulated_convolution
+from mxnet_ref.backbone.modulation import modulated_convolution
 from mxnet_ref.backbone.resnet import Backbone, batch_norm, relu
 
 Symbol = mx.sym.Symbol

@@ -10,7 +10,7 @@ import mxnet as mx
 
 from dcn_tasks.network import NetworkSpec
 from mxnet_ref.backbone.dialect import Dialect, dialect_of
-from mxnet_ref.backbone.modulated import modulated_convolution
+from mxnet_ref.backbone.modulation import modulated_convolution
 
 Symbol = mx.sym.Symbol
 

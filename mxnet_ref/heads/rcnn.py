@@ -3,7 +3,7 @@
 import mxnet as mx
 
 from dcn_tasks.network import NetworkSpec
-from mxnet_ref.heads.modulated_roi_pool import modulated_roi_pool
+from mxnet_ref.heads.modulated_roi_pooling import modulated_roi_pool
 from mxnet_ref.heads.rfcn import SAMPLES_PER_PART, TRANS_STD
 from mxnet_ref.heads.rois import Head
 

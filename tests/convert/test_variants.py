@@ -34,8 +34,11 @@ COCO = {
 }
 for name, (plain, deformable, pooling) in COCO.items():
     ROWS |= {f"paper/coco/{name}": (plain, False, 2), f"paper/coco/{name}-dcn": (deformable, pooling, 2)}
+for name in SYSTEMS:
+    ROWS |= {f"paper/complexity/{name}": ([], False, 2), f"paper/complexity/{name}-dcn": (RES5, name in POOLING, 2)}
 SAME = ("-2", "-deformable", "-m", "-m-dcn", "-mb", "-mb-dcn")  # rows whose network is another row's
 NETWORKS = [row for row in ROWS if not (row.startswith("paper/dilation") and row.endswith(SAME[:2]))]
+NETWORKS = [row for row in NETWORKS if not row.startswith("paper/complexity") or "class-aware" in row]
 NETWORKS = [row for row in NETWORKS if not (row.startswith("paper/coco") and row.endswith(SAME[2:]))]
 
 
