@@ -30,8 +30,15 @@ def starting_weights(cfg: Config, seed: int, weights: Path | None, *, from_scrat
     notes = ["every layer begins with random values"]
     if not from_scratch and (weights is not None or cfg.network.pretrained):
         path = weights or pretrained_path(cfg)
-        taken = fitting(arrays_of(path, cfg), fresh, path)
+        found = arrays_of(path, cfg)
+        taken = fitting(found, fresh, path)
         notes = [f"{path}: {len(taken)} of {len(fresh)} arrays", *begins_anew(fresh, taken)]
+        boxes = [name for name, entry in rules.entries.items() if entry.test_copy and name in taken]
+        if boxes and path.suffix == ".params" and not any(f"{name}_test" in found for name in boxes):
+            notes.append(
+                f"{path}: {' and '.join(boxes)} are taken as a training leaves them, divided by TRAIN.BBOX_STDS: no _test copies "
+                "stand beside; boxes that are ready for detection start off by that factor"
+            )
         fresh |= taken
     states: dict[str, dict[str, np.ndarray]] = {"arg": {}, "aux": {}}
     for name, entry in rules.entries.items():

@@ -183,6 +183,16 @@ def test_divergence_names_the_update_and_the_first_bad_parameter(cfg, name):
         train(cfg, batches(cfg, 1), arg, aux, steps=1, progress=False)
 
 
+def test_divergence_names_the_layer_that_overflows_first(cfg):
+    from mxnet_ref import init_params, train
+    from mxnet_ref.trainer import TrainingDiverged
+
+    arg, aux = init_params(cfg)
+    arg["rfcn_cls_weight"][:] = np.finfo(np.float32).max  # finite itself
+    with pytest.raises(TrainingDiverged, match=r"update 1: .*the output of rfcn_cls.* is the first that is not finite"):
+        train(cfg, batches(cfg, 1), arg, aux, steps=1, progress=False)
+
+
 def test_missing_parameters_and_missing_batches_are_input_errors(cfg):
     from mxnet_ref import init_params, train
 

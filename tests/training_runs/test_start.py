@@ -96,6 +96,18 @@ def test_classes_that_are_others_begin_anew_and_the_rest_is_taken(cfg, tmp_path)
         assert (found.arg[name] == trained.arg[name]).all()
 
 
+def test_boxes_without_test_copies_are_told_to_be_taken_as_trained(cfg, tmp_path):
+    trained = random_weights(cfg)
+    save_params(tmp_path / "net.params", trained)
+    found, notes = starting_weights(cfg, 0, tmp_path / "net.params", from_scratch=False)
+    assert "rfcn_bbox_weight and rfcn_bbox_bias are taken as a training leaves them" in notes[-1]
+    assert (found.arg["rfcn_bbox_weight"] == trained.arg["rfcn_bbox_weight"]).all()
+    copies = {f"{name}_test": unnormalised(trained.arg[name], cfg) for name in BOXES}
+    save_params(tmp_path / "both.params", Params({**trained.arg, **copies}, trained.aux))
+    _, notes = starting_weights(cfg, 0, tmp_path / "both.params", from_scratch=False)
+    assert not any("taken as a training" in note for note in notes)
+
+
 def test_another_backbone_is_refused_with_the_array_that_does_not_fit(cfg, tmp_path):
     save_params(tmp_path / "net.params", random_weights(load_config(cfg, network__BASE_WIDTH=16)))
     with pytest.raises(InputError, match=r"conv1_weight: expected \[8, 3, 7, 7\], got \[16, 3, 7, 7\]"):
