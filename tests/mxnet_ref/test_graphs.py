@@ -55,6 +55,28 @@ def test_training_graph_equals_the_original(build, spec_folder, name):
     assert build(GRAPHS[name], True) == operators(spec_folder / "layers" / f"{name}.txt")
 
 
+def multipliers(path: Path) -> dict[str, float]:
+    """Learning-rate multipliers other than 1 that the given lists' lines name, of Variables and of nodes' parameters."""
+    found = {}
+    for line in path.read_text().splitlines():
+        op, name, _, attrs = ([part.strip() for part in line.split("|")] + [""] * 4)[:4]
+        given = re.search(r"lr_mult(?:': '|=)([\d.]+)", attrs)
+        if given and op == "Variable":
+            found[name] = float(given[1])
+        elif given:
+            parts = ("weight",) if "no_bias=True" in attrs else ("weight", "bias")
+            found |= {f"{name}_{part}": float(given[1]) for part in parts}
+    return {name: value for name, value in found.items() if value != 1}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_learning_rate_multipliers_are_the_originals(spec_folder, name):
+    import mxnet_ref
+
+    ours = mxnet_ref.learning_rate_multipliers(mxnet_ref.build_symbol(GRAPHS[name], True))
+    assert ours == multipliers(spec_folder / "layers" / f"{name}.txt")
+
+
 def test_a_graph_read_from_a_file_has_the_same_nodes_in_topological_order(build):
     import mxnet as mx
 
