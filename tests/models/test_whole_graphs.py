@@ -14,15 +14,14 @@ from torch_port.training import training_for
 from weights_convert import to_mxnet
 
 STEPS = 3
+FROZEN = {
+    "network__USE_GLOBAL_STATS": True,
+    "network__FIXED_PARAMS": ["conv1", "bn_conv1", "res2", "bn2", "gamma", "beta"],
+}
 CASES = {
     "deformable, batch statistics": ("demo/narrow_rfcn_dcn", {}),
-    "plain, frozen as the original": (
-        "demo/narrow_rfcn",
-        {
-            "network__USE_GLOBAL_STATS": True,
-            "network__FIXED_PARAMS": ["conv1", "bn_conv1", "res2", "bn2", "gamma", "beta"],
-        },
-    ),
+    "plain, frozen as the original": ("demo/narrow_rfcn", FROZEN),
+    "FPN, frozen as the original": ("demo/narrow_fpn_dcn", FROZEN),
     "deformable Faster R-CNN": ("demo/narrow_rcnn_dcn", {}),
     "plain Faster R-CNN": ("demo/narrow_rcnn", {}),
     "boxes that nothing divides": ("demo/narrow_rfcn", {"TRAIN__BBOX_NORMALIZATION_PRECOMPUTED": False}),
