@@ -52,7 +52,7 @@ BACKBONES = {
     ALIGNED: {"branch2b": 1, "branch3b": 2, "branch3c": 2},
 }
 ALIGNED_FAMILIES = ("rfcn", "rcnn")  # which the paper builds on Aligned-Inception-ResNet
-RESNET_101 = (3, 4, 23, 3)  # its Caffe layout numbers the units of res3 and res4 (res3b1, res4b1 ..), ResNet-50's has letters
+RESNET_101 = (3, 4, 23, 3)  # its Caffe layout numbers the units of res3 and res4: res3b1, res4b1 ..
 
 
 @dataclass(frozen=True)
