@@ -82,6 +82,16 @@ def first_beyond(curves: dict, line: str) -> int | None:
     return int(beyond.argmax()) + 1 if beyond.any() else None
 
 
+def with_selections_alone(curves: dict) -> dict[str, object]:
+    """How far the sum of the losses and each of them comes from MXNet's, relative, where only selections are replayed."""
+    total = {line: np.sum([lines[line] for lines in curves.values()], axis=0) for line in ("mxnet", "selections")}
+    return {
+        "sum": worst({"sum": total}, "selections"),
+        "sum_beyond_from_update": first_beyond({"sum": total}, "selections"),
+        **{name: worst({name: lines}, "selections") for name, lines in curves.items()},
+    }
+
+
 def draw(results: dict) -> None:
     """Above: a loss of each network; below: how far PyTorch is from MXNet, relative, with the step of the first difference."""
     figure, axes = plt.subplots(2, len(NETWORKS), figsize=(14, 5.2), sharex=True)
@@ -116,7 +126,7 @@ def main() -> None:
             results[config] = measure(config)
             RESULTS.write_text(json.dumps(results, indent=None, separators=(",", ":")) + "\n", encoding="utf-8")
         row = {name: value for name, value in results[config].items() if name != "curves"}
-        print(config, json.dumps(row))
+        print(config, json.dumps(row), "selections alone:", with_selections_alone(results[config]["curves"]))
     draw(results)
 
 

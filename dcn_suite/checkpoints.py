@@ -50,9 +50,9 @@ def read_checkpoint(path: Path, cfg: Config, *, config_name: str = "") -> Checkp
         config_name: as the user gave it, for messages.
     Raises: InputError for a file that is missing, broken, of another network, or of a backbone alone.
     """
-    path = path / WEIGHTS if (path / WEIGHTS).is_file() else path
+    path = file_of(path)
     notes: list[str] = []
-    if map_file(path)[8:9] == b"{":
+    if is_safetensors(path):
         weights = load_weights(path)
         state = of_training(weights.state, cfg) if is_training(weights.state) else dict(weights.state)
         made_for = weights.metadata.get("config_name", "")
@@ -82,9 +82,30 @@ def is_training(state: Mapping[str, "torch.Tensor"]) -> bool:
 
 def of_training(state: Mapping[str, "torch.Tensor"], cfg: Config) -> dict[str, "torch.Tensor"]:
     """The network's tensors of such a checkpoint, box regression un-normalised."""
-    normalised = {entry.torch for entry in rules_for(cfg).entries.values() if entry.test_copy}
-    own = {name.removeprefix(TRAINED): tensor for name, tensor in state.items() if name.startswith(TRAINED)}
+    return for_detection(
+        {name.removeprefix(TRAINED): tensor for name, tensor in state.items() if name.startswith(TRAINED)}, cfg
+    )
+
+
+def for_detection(trained: Mapping[str, "torch.Tensor"], cfg: Config) -> dict[str, "torch.Tensor"]:
+    """A network's tensors as training leaves them, with box regression un-normalised."""
+    names = normalised_names(cfg)
     return {
-        name: to_tensor(unnormalised(to_array(tensor), cfg)) if name in normalised else tensor
-        for name, tensor in own.items()
+        name: to_tensor(unnormalised(to_array(tensor), cfg)) if name in names else tensor
+        for name, tensor in trained.items()
     }
+
+
+def normalised_names(cfg: Config) -> set[str]:
+    """PyTorch's names of the tensors that training keeps normalised: the second stage's box regression."""
+    return {entry.torch for entry in rules_for(cfg).entries.values() if entry.test_copy}
+
+
+def file_of(path: Path) -> Path:
+    """The file that a user's path means: of a folder that `dcn convert` or `dcn train` wrote, its weights."""
+    return path / WEIGHTS if (path / WEIGHTS).is_file() else path
+
+
+def is_safetensors(path: Path) -> bool:
+    """By content: behind the 8 bytes of a length stands JSON. Raises: InputError for a file that is not there."""
+    return map_file(path)[8:9] == b"{"

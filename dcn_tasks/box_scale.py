@@ -16,6 +16,11 @@ def box_normalisation(cfg: Config) -> tuple[tuple[float, ...], tuple[float, ...]
     return tuple(cfg.TRAIN.BBOX_MEANS), tuple(cfg.TRAIN.BBOX_STDS)
 
 
+def is_scaled(cfg: Config) -> bool:
+    """Whether training keeps box regression divided by anything but 1, or shifted."""
+    return box_normalisation(cfg) != ((0.0,) * 4, (1.0,) * 4)
+
+
 def box_scale(cfg: Config, channels: int) -> tuple[np.ndarray, np.ndarray]:
     """(stds, means) [channels] float32 of the layer that regresses boxes: 4 per class, for position-sensitive maps each of
     them repeated for the bins. Deltas are what that layer gives, times stds, plus means.

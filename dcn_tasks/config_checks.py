@@ -11,7 +11,7 @@ import yaml
 from dcn_tasks.errors import InputError
 
 FREE_FORM = ("expected",)  # groups whose keys are the experiment's own
-LISTABLE = "network.RPN_FEAT_STRIDE"  # a number, or one per level of a pyramid
+LISTABLE = ("network.RPN_FEAT_STRIDE",)  # keys with a number, or one per level of a pyramid
 # Keys whose default is null, and the kind of value they take otherwise.
 NULLABLE: dict[str, Any] = {
     "network.DEFORM_CONV_UNITS": [],
@@ -57,6 +57,8 @@ def _merge(known: dict[str, Any], new: Mapping[str, Any], source: str, group: st
             result[key] = _merge(known[key], value, source, f"{name}.", names)
         elif name in NULLABLE:
             result[key] = None if value is None else checked(NULLABLE[name], value, f"{source}: {name}")
+        elif name in LISTABLE and isinstance(value, list):
+            result[key] = value
         else:
             result[key] = checked(known[key], value, f"{source}: {name}")
     return result
@@ -86,8 +88,7 @@ def checked(default: Any, value: Any, where: str) -> Any:
     if isinstance(default, bool):
         right = isinstance(value, bool)
     elif isinstance(default, int | float):
-        kinds = (int, float, list) if where.endswith(LISTABLE) else (int, float)
-        right = isinstance(value, kinds) and not isinstance(value, bool)
+        right = isinstance(value, int | float) and not isinstance(value, bool)
     elif isinstance(default, str):
         right, value = isinstance(value, str | int | float), value if value is None else str(value)
     else:

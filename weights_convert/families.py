@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dcn_tasks.box_scale import is_scaled
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from weights_convert.arrays import Array, Params, Sparse
@@ -68,7 +69,7 @@ def convert_params(params: Params, cfg: Config, *, source: str = "params") -> Co
         elif name in values:
             state[entry.torch] = values[name]
     fresh = [entry.torch for entry in account.missing]
-    return Converted(state, train, fresh, account.dropped, notes_on(account, rules, bool(train)))
+    return Converted(state, train, fresh, account.dropped, notes_on(account, rules, bool(train) or not is_scaled(cfg)))
 
 
 def configs_that_fit(params: Params) -> list[str]:
@@ -76,7 +77,8 @@ def configs_that_fit(params: Params) -> list[str]:
     return fitting_configs(by_name(params, "configs_that_fit"))
 
 
-def notes_on(account: Account, rules: RuleSet, has_test_copies: bool) -> list[str]:
+def notes_on(account: Account, rules: RuleSet, boxes_are_clear: bool) -> list[str]:
+    """Sentences about a file. boxes_are_clear: it has `_test` copies, or training divides by nothing."""
     notes = []
     if account.backbone_only:
         layers = sorted({entry.torch.rpartition(".")[0] for entry in account.missing})
@@ -84,7 +86,7 @@ def notes_on(account: Account, rules: RuleSet, has_test_copies: bool) -> list[st
             f"a backbone file: {len(account.missing)} arrays of {len(layers)} layers are not in it and keep their "
             f"initial values: {', '.join(layers)}"
         )
-    elif not has_test_copies and (copied := [name for name, entry in rules.entries.items() if entry.test_copy]):
+    elif not boxes_are_clear and (copied := [name for name, entry in rules.entries.items() if entry.test_copy]):
         layer = copied[0].rpartition("_")[0]
         notes.append(
             f"no {' and '.join(name + TEST_SUFFIX for name in copied)} in it: {layer} is taken as it is; if training saved "

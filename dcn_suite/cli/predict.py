@@ -4,7 +4,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ EXAMPLES = """examples:
       --out found street.png
 
 writes DIR/NAME.png and DIR/NAME.json for every image, of label maps also DIR/NAME_labels.png (one byte a pixel)"""
+LABELS = "_labels.png"  # what the name of a label map ends in
 MANY_LOOKS = "--scales, --flip, --box-average and --soft-nms"
 
 
@@ -77,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.threshold <= 1:
         raise InputError(f"--threshold: expected a score from 0 to 1, got {args.threshold:g}")
     cfg = configuration(args)
-    targets = targets_of(args.images, args.out, must_exist=not args.skip_bad)
+    suffixes = (".png", LABELS) if task_of(cfg) is SEGMENTATION else (".png",)
+    targets = targets_of(args.images, args.out, suffixes, must_exist=not args.skip_bad)
     checkpoint = read_checkpoint(args.weights, cfg, config_name=args.config)
     for sentence in checkpoint.notes:
         note(sentence)
@@ -133,8 +135,12 @@ def scales_of(text: str) -> list[list[int]]:
     return [[int(side) for side in pair.split("x")] for pair in text.split(",")]
 
 
-def targets_of(images: list[Path], out: Path, *, must_exist: bool) -> dict[Path, Path]:
-    """Image -> where its results go, without suffix. Raises: InputError for what would overwrite something, or is not there."""
+def targets_of(images: list[Path], out: Path, suffixes: Sequence[str], *, must_exist: bool) -> dict[Path, Path]:
+    """Image -> where its results go, without suffix.
+
+    Args: suffixes: of the pictures that are written.
+    Raises: InputError for what would overwrite something, or is not there.
+    """
     targets: dict[Path, Path] = {}
     sources: dict[Path, Path] = {}
     inputs = {path.resolve() for path in images}
@@ -142,7 +148,7 @@ def targets_of(images: list[Path], out: Path, *, must_exist: bool) -> dict[Path,
         if must_exist and not path.is_file():
             raise InputError(f"{path}: expected an image, there is no such file")
         target = targets[path] = out / path.stem
-        for suffix in (".png", "_labels.png"):
+        for suffix in suffixes:
             written = target.with_name(target.name + suffix)
             if written.resolve() in inputs:
                 raise InputError(f"{written} is an image and would be overwritten: give another folder to --out")
@@ -185,7 +191,7 @@ def write(prediction: Prediction, facts: dict[str, object], target: Path, cfg: C
     save_png(picture, prediction.picture)
     files = [str(picture), str(table)]
     if prediction.labels is not None:
-        labels = target.with_name(f"{target.name}_labels.png")
+        labels = target.with_name(target.name + LABELS)
         save_indexed_png(labels, prediction.labels, np.asarray(label_colours(cfg)))
         files.append(str(labels))
     with atomic_path(table) as temporary:

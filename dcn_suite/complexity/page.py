@@ -129,9 +129,9 @@ def markdown(heads: tuple[str, ...], table: list[list[object]]) -> list[str]:
 
 TIME_NOTES = (
     "MXNet runs as it comes, unless OPENBLAS_CORETYPE is named above: its OpenBLAS misses AVX2 on processors newer than itself. Weights "
-    "are random: offsets of convolutions spread over a few cells, those of RoI pooling are zero, and class scores are nearly uniform, so "
-    "that suppression has more to do than after a training; for FPN, whose overall time is of the original's six scales with Soft-NMS "
-    "and whose forward time is of one, this is most of it."
+    "are random: offsets of convolutions spread over a few cells, those of RoI pooling are zero, and class scores are nearly uniform. "
+    "FPN's overall time is of the original's six scales with Soft-NMS, which together have 6.5 times the pixels of the one scale of its "
+    "forward time."
 )
 
 

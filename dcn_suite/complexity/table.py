@@ -10,7 +10,6 @@ from dcn_tasks.errors import InputError
 
 MILLION = 1e6
 PAPER_ROUNDING = 0.05  # millions, of each figure of the paper
-GROUPS_OF_THE_CODE = 4  # NUM_DEFORMABLE_GROUP of the original's detection configurations
 
 
 @dataclass(frozen=True)
@@ -50,15 +49,16 @@ class CountedRow:
             if deformable.parts[part]
         ]
         sentences = [f"Deformation adds {self.added:.3f} M ({' + '.join(pieces)}); {self.rounding()}."]
-        if self.row.not_counted:  # Faster R-CNN and R-FCN
+        if self.row.not_counted:
             left_out = sum(plain.parts[part] for part in self.row.not_counted) / MILLION
             sentences.append(
                 f"The paper took fixed proposals of a network of their own on VOC, so its count has no {self.row.not_counted[0]} "
                 f"({left_out:.2f} M here): with them this row would be {paper[0] - plain.total / MILLION:+.2f} M from the paper."
             )
-            more = deformable.parts["offsets of convolutions"] * (GROUPS_OF_THE_CODE - 1) / MILLION
+        if groups := self.row.offset_groups_of_the_code:
+            more = deformable.parts["offsets of convolutions"] * (groups - 1) / MILLION
             sentences.append(
-                f"One offset group, as in the paper; the original code's configuration has {GROUPS_OF_THE_CODE}: {more:.3f} M more."
+                f"One offset group, as in the paper; the original code's configuration has {groups}: {more:.3f} M more."
             )
         sentences.append(
             f"Left: the paper counts {self.gap(0):.2f} M more in the plain network and {self.gap(1):.2f} M more in the "

@@ -159,7 +159,7 @@ def environment() -> dict[str, object]:
     return {
         "threads": torch.get_num_threads(),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "not set: MXNet runs on one thread"),
-        "OPENBLAS_CORETYPE": os.environ.get("OPENBLAS_CORETYPE", "not set"),  # of MXNet's OpenBLAS
+        **{name: os.environ[name] for name in ("OPENBLAS_CORETYPE",) if name in os.environ},
         "load": round(os.getloadavg()[0], 1),
         "machine": platform.machine(),
         "python": platform.python_version(),

@@ -143,7 +143,8 @@ def run_trajectory(
     cfg = load_config(config)
     seed, task = settings.seed, task_of(cfg)
     start = starting_point(cfg, seed)
-    replayed, free, selecting = (torch_training(cfg, start, steps, settings) for _ in range(3))
+    replayed, free = (torch_training(cfg, start, steps, settings) for _ in range(2))
+    selecting = torch_training(cfg, start, steps, settings) if curves else None
     table = Table()
     alone = FreeRunning(free, start.selecting, task, to_the_end=curves)
     drawn = {name: {"mxnet": [], "replayed": [], "selections": [], "alone": []} for name in task.losses}
@@ -155,7 +156,7 @@ def run_trajectory(
         )
         table.add(decisions_row(update.number, report))
         alone.follow(update, Draws(seed, update.number))
-        selected = replayed_step(selecting, start.selecting, update, seed, task)[0] if curves else {}
+        selected = replayed_step(selecting, start.selecting, update, seed, task)[0] if selecting else {}
         for name, lines in drawn.items():
             values = {"mxnet": update.losses, "replayed": losses, "selections": selected, "alone": alone.losses}
             for line, each in values.items():

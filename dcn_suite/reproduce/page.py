@@ -69,7 +69,7 @@ def section(table: Table, root: Path) -> list[str]:
     results = {row.id: results_of(root, row) for row in table.rows}
     note = f" {table.note}" if table.note else ""
     lines = [f"## {table.id}: {table.title}", f"Published in: {table.source}.{note}", ""]
-    if any(results.values()):
+    if any(result.is_the_rows for each in results.values() for result in each):
         lines += [*compared(table, results), "", *provenance(table, results)]
         if table.id in FIGURES:
             lines += ["", "![{}]({})".format(*FIGURES[table.id])]
@@ -78,7 +78,7 @@ def section(table: Table, root: Path) -> list[str]:
         said = {row.name: [published(row, column) for column in table.columns] for row in table.rows}
         cells = [[f"`{row.name}`: {row.title}", *said[row.name], NOT_RUN] for row in table.rows]
         lines += markdown(heads, cells)
-    return [*lines, ""]
+    return [*lines, *on_other_images(results), ""]
 
 
 def compared(table: Table, results: dict[str, list[Result]]) -> list[str]:
@@ -96,7 +96,7 @@ def compared(table: Table, results: dict[str, list[Result]]) -> list[str]:
 
 def provenance(table: Table, results: dict[str, list[Result]]) -> list[str]:
     """Where the table's figures come from: machines, commits, dates, data."""
-    stored = [result for each in results.values() for result in each]
+    stored = [result for each in results.values() for result in each if result.is_the_rows]
     dates = sorted(result.date[:10] for result in stored)
     days = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     commits = sorted({result.commit for result in stored})
@@ -110,14 +110,22 @@ def provenance(table: Table, results: dict[str, list[Result]]) -> list[str]:
             f"CIFAR-10 was read from a {', '.join(pixels)}: its accuracies stand beside the published ones, which are of lossless "
             "pixels, for orientation only."
         )
-    own = [result for result in stored if result.is_the_rows]
-    for scored in sorted({result.details["image_set"] for result in own if "image_set" in result.details}):
+    for scored in sorted({result.details["image_set"] for result in stored if "image_set" in result.details}):
         lines.append(f"Scored on {scored}.")
-    for result in stored:
-        if not result.is_the_rows:
-            figures = ", ".join(f"{column} {value:.2f}" for column, value in result.values.items())
-            scored, wanted = result.details["image_set"], result.details[IN_PLACE_OF]
-            lines.append(f"`{result.row}`, {result.framework}, on {scored} in place of {wanted}: {figures}.")
+    return lines
+
+
+def on_other_images(results: dict[str, list[Result]]) -> list[str]:
+    """A sentence for each run that was scored on images of one's choice: its figures are none of the table's."""
+    lines = []
+    for result in (result for each in results.values() for result in each if not result.is_the_rows):
+        figures = ", ".join(f"{column} {value:.2f}" for column, value in result.values.items())
+        scored, wanted = result.details["image_set"], result.details[IN_PLACE_OF]
+        where = f"{result.date[:10]}, {result.commit}, {machine(result)}"
+        lines += [
+            "",
+            f"`{result.row}`, {result.framework}, seed {result.seed}, on {scored} in place of {wanted}: {figures} ({where}).",
+        ]
     return lines
 
 
@@ -130,9 +138,10 @@ def listing(rows: tuple[Row, ...], root: Path) -> list[list[str]]:
     lines = []
     for row in rows:
         results = results_of(root, row)
+        found = summary(results)
         figures = "; ".join(
-            f"{framework}: " + ", ".join(f"{column} {spread}" for (its, column), spread in summary(results).items() if its == framework)
-            for framework in dict.fromkeys(result.framework for result in results)
+            f"{framework}: " + ", ".join(f"{column} {spread}" for (its, column), spread in found.items() if its == framework)
+            for framework in dict.fromkeys(its for its, _ in found)
         )  # fmt: skip
         said = ", ".join(f"{column} {published(row, column)}" for column in row.published)
         run_by = [row.config or "–", ", ".join(row.frameworks)]

@@ -30,7 +30,7 @@ DATA = {
 }
 
 
-CPU_UPDATE_S = 5.7  # benchmarks/results/loader_cpu.json: a training update at 600x1000, two threads
+CPU_UPDATE_S = 5.7  # benchmarks/results/loader_cpu.json: an update of Deformable R-FCN at 600x1000, two threads
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,12 @@ class Row:
                 return "a minute of one CPU thread for each seed in PyTorch"
             days = self.images * CPU_UPDATE_S / 86400
             return (
-                f"training on {self.images / 1e6:.2f} million images, each framework; {days:.0f} days of two CPU cores at "
-                f"{CPU_UPDATE_S} s an image (R-FCN in PyTorch); on a GPU not run"
+                f"training on {self.images / 1e6:.2f} million images, each framework; {days:.0f} days of two CPU cores if each took "
+                f"the {CPU_UPDATE_S} s of Deformable R-FCN at 600×1000 in PyTorch; on a GPU not run"
             )
         return {
             "complexity": "counted in seconds",
-            "classification": "2 to 5 minutes of one CPU core for each cell of a network, seed and framework; deformable in MXNet 27",
+            "classification": "2 to 5 minutes of one CPU core for each cell of a network, seed and framework; deformable in MXNet 24 to 27",
         }.get(self.runs, "not known")
 
     def load(self) -> Config:
@@ -182,7 +182,7 @@ def complexity_table() -> Table:
         rows.append(
             Row("complexity", row.id.partition("/")[2], row.name, source, published, runs="complexity", frameworks=("torch",))
         )  # fmt: skip
-    note = "Counted here; run times by `dcn complexity --time` on this machine stand in docs/complexity.md, not here."
+    note = "Counted here; run times by `dcn complexity --time` stand in docs/complexity.md, not here."
     return Table("complexity", "Parameters and run time", source, tuple(rows), note)
 
 

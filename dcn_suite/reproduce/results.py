@@ -51,9 +51,9 @@ class Result:
         return IN_PLACE_OF not in self.details
 
 
-def result_path(root: Path, row: Row, framework: str, seed: int, column: str = "") -> Path:
-    """experiments/results/TABLE/ROW/FRAMEWORK-seedN.json, with the column where a run measures a single one."""
-    return root / row.table / row.name / "-".join(filter(None, (framework, column, f"seed{seed}.json")))
+def result_path(root: Path, row: Row, framework: str, seed: int, part: str = "") -> Path:
+    """experiments/results/TABLE/ROW/FRAMEWORK-seedN.json, with a part where a run measures a single column, or other images."""
+    return root / row.table / row.name / "-".join(filter(None, (framework, part, f"seed{seed}.json")))
 
 
 def new_result(

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -43,6 +43,10 @@ class Run:
         part = self.column or re.sub(r"[^\w.-]", "_", self.image_set)
         return result_path(root, self.row, self.framework, self.seed, part)
 
+    def claim(self, root: Path) -> Path:
+        """What two processes must not be at together: whatever is scored, the training is the same, in one folder."""
+        return replace(self, image_set="").path(root)
+
     def __str__(self) -> str:
         parts = (self.row.id, self.column or self.image_set, self.framework, f"seed {self.seed}")
         return " ".join(filter(None, parts))
@@ -79,7 +83,7 @@ def perform(runs: list[Run], choice: Choice, note: Note) -> Iterator[Run]:
     """Does what is not stored yet, one after another; yields every run that it has stored."""
     for run in runs:
         path = run.path(choice.results)
-        with claimed(path) as mine:
+        with claimed(run.claim(choice.results)) as mine:
             if not mine:
                 note(f"{run}: another process is at it")
                 continue

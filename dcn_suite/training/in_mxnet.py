@@ -38,10 +38,6 @@ class Run:
         warmup_from: int,
         state: Path | None,
     ):
-        refuse_device_for_mxnet(settings.device)
-        for given, option in ((settings.amp, "--amp"), (settings.channels_last, "--channels-last")):
-            if given:
-                raise InputError(f"{option} is PyTorch's: leave it out, or train with --framework torch")
         self.cfg = cfg
         self.arg, self.aux, self.momentum, self.updates = dict(start.arg), dict(start.aux), {}, 0
         if state is not None:
@@ -82,7 +78,14 @@ def updates_of(state: Path) -> int:
 
 @contextmanager
 def joined(cfg: Config, settings: Settings) -> Iterator[tuple[int, int]]:
-    """(rank, number of processes), (0, 1) without MXNet's launcher. A scheduler or server ends in here."""
+    """(rank, number of processes), (0, 1) without MXNet's launcher. A scheduler or server ends in here.
+
+    Raises: InputError for options that are PyTorch's, before anything is written.
+    """
+    refuse_device_for_mxnet(settings.device)
+    for given, option in ((settings.amp, "--amp"), (settings.channels_last, "--channels-last")):
+        if given:
+            raise InputError(f"{option} is PyTorch's: leave it out, or train with --framework torch")
     processes = join()
     try:
         check_kind(cfg.default.kvstore, processes)

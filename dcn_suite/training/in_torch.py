@@ -8,19 +8,17 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from dcn_suite.checkpoints import WEIGHTS
+from dcn_suite.checkpoints import WEIGHTS, for_detection, normalised_names
 from dcn_suite.devices import torch_device
 from dcn_suite.training.settings import Settings
-from dcn_tasks.box_scale import unnormalised
 from dcn_tasks.config import Config, to_plain
 from dcn_tasks.data import LoadedUpdate
 from dcn_tasks.errors import InputError
 from dcn_tasks.training_loop import Update
 from torch_port.models import build_network
 from torch_port.training import load_checkpoint, parallel_for, save_checkpoint, training_for
-from weights_convert import Params, rules_for, save_weights, to_torch
+from weights_convert import Params, save_weights, to_torch
 from weights_convert.rules.rule import TRAIN_PREFIX
-from weights_convert.tensors import to_array, to_tensor
 
 LAST = "last.safetensors"
 AMP = {None: None, "bf16": torch.bfloat16}
@@ -89,11 +87,9 @@ class Run:
 
     def finish(self, folder: Path, prefix: Path, epoch: int) -> Path:
         """model.safetensors, as `dcn convert` writes it: ready for detection, normalised boxes beside."""
-        tensors = {name: tensor.detach().cpu() for name, tensor in self.learner.network.state_dict().items()}
-        for entry in rules_for(self.cfg).entries.values():
-            if entry.test_copy:
-                tensors[TRAIN_PREFIX + entry.torch] = trained = tensors[entry.torch]
-                tensors[entry.torch] = to_tensor(unnormalised(to_array(trained), self.cfg))
+        trained = {name: tensor.detach().cpu() for name, tensor in self.learner.network.state_dict().items()}
+        tensors = for_detection(trained, self.cfg)
+        tensors |= {TRAIN_PREFIX + name: trained[name] for name in normalised_names(self.cfg)}
         facts = {"config_name": self.settings.config, "source": f"dcn train, {self.learner.updates} updates"}
         save_weights(folder / WEIGHTS, tensors, {**facts, "config": to_plain(self.cfg)})
         return folder / WEIGHTS
@@ -115,8 +111,12 @@ def device_of(settings: Settings) -> torch.device:
 
 @contextmanager
 def joined(cfg: Config, settings: Settings) -> Iterator[tuple[int, int]]:
-    """(rank, number of processes) when torchrun started this one, else (0, 1)."""
+    """(rank, number of processes) when torchrun started this one, else (0, 1).
+
+    Raises: InputError for a device that is not there, before anything is written.
+    """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        device_of(settings)
         yield 0, 1
         return
     if not dist.is_initialized():
@@ -124,6 +124,7 @@ def joined(cfg: Config, settings: Settings) -> Iterator[tuple[int, int]]:
         if on_gpu:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         dist.init_process_group("nccl" if on_gpu else "gloo")
+    device_of(settings)
     yield dist.get_rank(), dist.get_world_size()
 
 

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dcn_suite.checkpoints import TRAINED, WEIGHTS
-from dcn_tasks.box_scale import normalised
+from dcn_suite.checkpoints import TRAINED, file_of, is_safetensors
+from dcn_tasks.box_scale import is_scaled, normalised
 from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from dcn_tasks.initial import initial_value, is_new_layer
 from weights_convert import Params, load_params, load_weights, rules_for
-from weights_convert.byte_cursor import map_file
 from weights_convert.families import dense
 from weights_convert.tensors import to_array
 
@@ -29,12 +28,12 @@ def starting_weights(cfg: Config, seed: int, weights: Path | None, *, from_scrat
     fresh = {name: initial_value(name, entry.shape, seed) for name, entry in rules.entries.items()}
     notes = ["every layer begins with random values"]
     if not from_scratch and (weights is not None or cfg.network.pretrained):
-        path = weights or pretrained_path(cfg)
+        path = file_of(weights or pretrained_path(cfg))
         found = arrays_of(path, cfg)
         taken = fitting(found, fresh, path)
         notes = [f"{path}: {len(taken)} of {len(fresh)} arrays", *begins_anew(fresh, taken)]
         boxes = [name for name, entry in rules.entries.items() if entry.test_copy and name in taken]
-        if boxes and path.suffix == ".params" and not any(f"{name}_test" in found for name in boxes):
+        if boxes and is_scaled(cfg) and not is_safetensors(path) and not any(f"{name}_test" in found for name in boxes):
             notes.append(
                 f"{path}: {' and '.join(boxes)} are taken as a training leaves them, divided by TRAIN.BBOX_STDS: no _test copies "
                 "stand beside; boxes that are ready for detection start off by that factor"
@@ -58,8 +57,7 @@ def pretrained_path(cfg: Config) -> Path:
 
 def arrays_of(path: Path, cfg: Config) -> dict[str, np.ndarray]:
     """Arrays of a checkpoint by MXNet's names, boxes normalised. Raises: InputError for a broken or missing file."""
-    path = path / WEIGHTS if (path / WEIGHTS).is_file() else path
-    if map_file(path)[8:9] != b"{":
+    if not is_safetensors(path):
         params = load_params(path)
         return {name: np.asarray(dense(array)) for name, array in (params.arg | params.aux).items()}
     file = load_weights(path)

@@ -21,14 +21,12 @@ from dcn_tasks.errors import InputError
 
 IMAGE_FOLDERS = {"minival2014": "val2014", "valminusminival2014": "val2014", "test-dev2015": "test2015",
                  "test-dev2017": "test2017"}  # fmt: skip
-
-
-WHOLE = 2**53  # a float holds every whole number below
+EXACT_IN_FLOAT = 2**53  # whole numbers below it
 
 
 @dataclass
 class CocoDataset(ListedDataset):
-    """api: the annotations as pycocotools holds them, one for each set. category_ids: by class number - 1."""
+    """apis: the annotations as pycocotools holds them, one for each set. category_ids: by class number - 1."""
 
     apis: list[COCO] = field(default_factory=list)
     category_ids: list[int] = field(default_factory=list)
@@ -67,6 +65,7 @@ def extend(dataset: CocoDataset, path: Path, places: Sequence[Path], *, original
 
     def read(id: int) -> Sample:
         image, objects = api.imgs[id], api.imgToAnns[id]
+        check_size(image, path)
         check_objects(objects, categories, path)
         classes = class_numbers([categories[each["category_id"]] for each in objects], numbers, path)
         file = image_file(image["file_name"], places, path)
@@ -138,7 +137,8 @@ def corners_of(boxes: np.ndarray, height: int, width: int, *, original: bool) ->
     near, size = boxes[:, :2], np.maximum(boxes[:, 2:] - 1, 0)
     limit = np.array([width - 1, height - 1], np.float64)
     clipped = np.maximum(near, 0)
-    far = np.minimum(limit, (clipped if original else near) + size)
+    with np.errstate(over="ignore"):  # infinitely far is beyond the limit too
+        far = np.minimum(limit, (clipped if original else near) + size)
     kept = (far >= clipped).all(axis=1) & np.isfinite(boxes).all(axis=1)
     return np.concatenate([clipped, far], axis=1), kept if original else kept & (boxes[:, 2:] > 0).all(axis=1)
 
@@ -164,9 +164,9 @@ def api_of(content: dict) -> COCO:
 
 def check_content(content: object, path: Path) -> None:
     """Raises: InputError unless the keys that are read are there and of the right kind."""
-    kinds = {
+    kinds: dict[str, dict[str, type]] = {
         "images": {"id": int, "file_name": str, "height": int, "width": int},
-        "annotations": {"id": int, "image_id": int, "category_id": int, "bbox": list},
+        "annotations": {"id": int, "image_id": int, "category_id": int},  # what pycocotools indexes by
         "categories": {"id": int, "name": str},
     }
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
@@ -181,12 +181,20 @@ def check_content(content: object, path: Path) -> None:
                     raise InputError(f"{path}: {group}: expected {key} ({kind.__name__}) in every entry, got {got!r}")
 
 
+def check_size(image: dict, path: Path) -> None:
+    """Raises: InputError unless an image has pixels, no more than a float counts."""
+    for side in ("height", "width"):
+        if not 0 < image[side] < EXACT_IN_FLOAT:
+            raise InputError(f"{path}: image {image['id']}: expected {side} in pixels, got {image[side]}")
+
+
 def check_objects(objects: Sequence[dict], categories: dict[int, str], path: Path) -> None:
     """Raises: InputError unless boxes, areas and categories of one image's annotations can be used."""
     for each in objects:
         at = f"{path}: annotation {each['id']}"
-        if len(each["bbox"]) != 4 or not all(is_number(value) for value in each["bbox"]):
-            raise InputError(f"{at}: expected bbox as x, y, width, height, got {each['bbox']!r}")
+        box = each.get("bbox")
+        if not isinstance(box, list) or len(box) != 4 or not all(is_number(value) for value in box):
+            raise InputError(f"{at}: expected bbox as x, y, width, height, got {box!r}")
         if not is_number(each.get("area", 0)):
             raise InputError(f"{at}: expected area as a number, or none, got {each['area']!r}")
         if each.get("iscrowd", 0) not in (0, 1):
@@ -197,4 +205,4 @@ def check_objects(objects: Sequence[dict], categories: dict[int, str], path: Pat
 
 def is_number(value: object) -> bool:
     """Whether it fits a float: JSON's whole numbers know no limit."""
-    return isinstance(value, float) or (isinstance(value, int) and abs(value) < WHOLE)
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < EXACT_IN_FLOAT)

@@ -1,13 +1,11 @@
 """The additional masks of SBD (Hariharan et al. 2011), in its own MATLAB files or as PNG files."""
 
-import zlib
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from dcn_tasks.data import published
+from dcn_tasks.data.mat_file import read_field
 from dcn_tasks.data.reading import listed_ids
 from dcn_tasks.errors import InputError
 
@@ -41,16 +39,9 @@ def sbd_home(home: Path) -> Path:
 def read_sbd_labels(path: Path) -> np.ndarray:
     """uint8 [H, W] of a .mat file: its GTcls.Segmentation; SBD has no void pixels. Raises: InputError for another file."""
     try:
-        labels = loadmat(path, variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0]
-    except (
-        OSError,
-        KeyError,
-        ValueError,
-        IndexError,
-        TypeError,
-        NotImplementedError,
-        MatReadError,
-        zlib.error,
-    ) as error:
+        labels = read_field(path, "GTcls", "Segmentation")
+        if labels.ndim != 2:
+            raise ValueError(f"of shape {labels.shape}")
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected a mask of SBD (GTcls.Segmentation), could not read it: {error}") from error
     return np.asarray(labels, np.uint8)

@@ -43,7 +43,9 @@ NETWORKS = [row for row in NETWORKS if not (row.startswith("paper/coco") and row
 
 
 def narrow(row: str):
-    return load_config(row, **NARROW)
+    """A layer that the row has not stays away."""
+    has_rpn_conv = NetworkSpec.from_config(load_config(row)).rpn_width > 0
+    return load_config(row, **NARROW | ({} if has_rpn_conv else {"network__RPN_WIDTH": 0}))
 
 
 def test_there_is_a_configuration_for_every_row_and_no_other():

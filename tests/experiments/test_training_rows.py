@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dcn_suite.reproduce.page import provenance, status
+from dcn_suite.reproduce.page import listing, on_other_images, provenance, status
 from dcn_suite.reproduce.registry import Row, Table, find_row
 from dcn_suite.reproduce.results import IN_PLACE_OF, new_result, results_of, store, summary
 from dcn_suite.reproduce.runs import Choice, perform, runs_of
@@ -37,6 +37,19 @@ def test_training_row_is_trained_scored_and_stored(row, tmp_path):
     assert json.loads(done.path(choice.results).read_text())["row"] == "readme-voc/tiny"
 
 
+def test_scores_on_other_images_are_marked(row, tmp_path):
+    choice = Choice(results=tmp_path / "results", work=tmp_path / "work", data=tmp_path, image_set="train")
+    list(perform(runs_of(row, choice), choice, lambda sentence: None))
+    (result,) = results_of(choice.results, row)
+    assert not result.is_the_rows and result.details["image_set"] == "train"
+    assert (summary([result]), listing((row,), choice.results)[0][3]) == ({}, "–")
+
+
+def test_one_training_at_a_time_whatever_is_scored(row, tmp_path):
+    (own,), (other,) = (runs_of(row, Choice(image_set=name)) for name in (None, "train"))
+    assert own.claim(tmp_path) == other.claim(tmp_path) and own.path(tmp_path) != other.path(tmp_path)
+
+
 def test_figures_of_other_images_stand_beside_the_rows(row, tmp_path):
     others = [{}, {IN_PLACE_OF: "held_out"}]
     for name, value, details in zip(("own", "other"), (10.0, 90.0), others, strict=True):
@@ -44,8 +57,9 @@ def test_figures_of_other_images_stand_beside_the_rows(row, tmp_path):
         store(tmp_path / row.table / row.name / f"torch-{name}-seed0.json", result)
     results = results_of(tmp_path, row)
     assert summary(results)["torch", "mAP@0.5"].mean == 10.0
-    said = provenance(Table("readme-voc", "", "", (row,)), {row.id: results})
-    assert "`readme-voc/tiny`, torch, on other in place of held_out: mAP@0.5 90.00." in said
+    assert provenance(Table("readme-voc", "", "", (row,)), {row.id: results})[0].startswith("1 runs")
+    (said,) = filter(None, on_other_images({row.id: results}))
+    assert said.startswith("`readme-voc/tiny`, torch, seed 0, on other in place of held_out: mAP@0.5 90.00 (")
     assert status(row, [each for each in results if not each.is_the_rows]) == "not run"
 
 

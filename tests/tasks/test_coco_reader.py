@@ -117,21 +117,22 @@ def test_broken_annotations_are_a_sentence(tmp_path, change, message):
 
 
 def test_one_broken_annotation_costs_its_image_alone_where_that_is_asked_for(tmp_path):
-    broken = [{"bbox": []}, {"category_id": 99}, {"area": "much"}, {"image_id": 77}]  # of images 1, 2, 3 and of none
+    broken = [{"bbox": None}, {"category_id": 99}, {"area": "much"}, {"image_id": 77}]  # of images 1, 2, 3 and of none
     content = made_data.coco_content(
-        [cat([1, 2, 5, 6], image_id=image) for image in (1, 2, 3, 4, 4)], images=5, names=NAMES
+        [cat([1, 2, 5, 6], image_id=image) for image in (1, 2, 3, 4, 4)], images=6, names=NAMES
     )
     made_data.coco(tmp_path, "val2017", content)
     for each, change in zip(content["annotations"], broken, strict=False):
         each |= change
-    content["images"].append(content["images"][0] | {"id": 6, "file_name": "../a.jpg"})
+    content["images"].append(content["images"][0] | {"id": 7, "file_name": "../a.jpg"})
+    content["images"][5]["height"] = 10**400
     (tmp_path / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"annotation \d"):
         open_dataset(MODERN, "train", tmp_path)
     dataset = open_dataset(MODERN, "train", tmp_path, bad="skip")
     assert [sample.id for sample in dataset.samples] == ["4", "5"] and len(dataset[0].boxes) == 1
     assert "1 annotations of no image left out: annotation 4" in dataset.notes[0]
-    assert "4 of 6 images left out" in dataset.notes[1]
+    assert "5 of 7 images left out" in dataset.notes[1]
 
 
 def test_two_sets_that_number_classes_differently_are_not_joined(tmp_path):

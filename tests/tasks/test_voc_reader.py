@@ -1,6 +1,8 @@
 """PASCAL VOC: layout, box rule, quirks, unions, segmentation with and without SBD, and what is refused."""
 
 import re
+import struct
+import zlib
 
 import made_data
 import numpy as np
@@ -9,6 +11,7 @@ from scipy.io import savemat
 
 from dcn_tasks.config import load_config
 from dcn_tasks.data import open_dataset
+from dcn_tasks.data.mat_file import COMPRESSED, MAX_BYTES
 from dcn_tasks.data.sbd import read_sbd_labels
 from dcn_tasks.errors import InputError
 
@@ -159,17 +162,34 @@ def test_a_mat_file_of_something_else_is_a_sentence(tmp_path):
         dataset[1].read_labels()
 
 
-def test_a_damaged_mat_file_is_a_sentence(tmp_path):
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_mat_file_is_read_whole_and_damaged_is_a_sentence_or_a_mask(tmp_path, compressed):
+    """SciPy's reader ends the process on some of these."""
+    path, rng = tmp_path / "a.mat", np.random.default_rng(0)
+    mask = rng.integers(0, 21, (40, 60), np.uint8)
+    fields = {"Boundaries": rng.random((3, 2)), "Segmentation": mask, "CategoriesPresent": np.array([[2.0], [15.0]])}
+    savemat(path, {"first": 1.0, "GTcls": fields}, do_compression=compressed)
+    data = path.read_bytes()
+    assert (read_sbd_labels(path) == mask).all()
+    outcomes = {"mask": 0, "sentence": 0}
+    for _ in range(400):
+        damaged = bytearray(data)
+        damaged[rng.integers(120, min(len(data), 900))] = rng.integers(256)
+        path.write_bytes(damaged[: rng.integers(len(data) // 2, 2 * len(data))])
+        try:
+            assert read_sbd_labels(path).ndim == 2
+            outcomes["mask"] += 1
+        except InputError as error:
+            assert "a.mat: expected a mask of SBD" in str(error)
+            outcomes["sentence"] += 1
+    assert outcomes["sentence"] > 20 and (compressed or outcomes["mask"] > 20), outcomes
+
+
+def test_a_mat_file_that_would_fill_the_memory_is_a_sentence(tmp_path):
     path = tmp_path / "a.mat"
-    savemat(
-        path,
-        {"GTcls": {"Segmentation": np.random.default_rng(0).integers(0, 21, (40, 60), np.uint8)}},
-        do_compression=True,
-    )
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1  # of zlib's checksum
-    path.write_bytes(data)
-    with pytest.raises(InputError, match=re.escape("a.mat: expected a mask of SBD")):
+    packed = zlib.compress(bytes(MAX_BYTES + 1))
+    path.write_bytes(bytes(126) + b"IM" + struct.pack("<II", COMPRESSED, len(packed)) + packed)
+    with pytest.raises(InputError, match="more than 64 MiB"):
         read_sbd_labels(path)
 
 

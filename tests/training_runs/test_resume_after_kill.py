@@ -4,7 +4,6 @@ import pytest
 
 from tests.training_runs.kills import torment
 
-UPDATES = 36
 FRAMEWORKS = ("torch", pytest.param("mxnet", marks=pytest.mark.mxnet))
 
 
@@ -19,5 +18,4 @@ def test_a_kill_changes_no_bit(framework, tmp_path):
 def test_ten_kills_change_no_bit(framework, tmp_path):
     result = torment(framework, 10, tmp_path, seed=0)
     assert result.same, result.updates
-    assert all(found is None or found < UPDATES for found in result.updates)
     assert len(set(result.updates)) > 3, "the kills should meet different states"

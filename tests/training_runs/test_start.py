@@ -1,5 +1,7 @@
 """Both frameworks start from the same bits, and a checkpoint of other classes gives what fits."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -99,13 +101,17 @@ def test_classes_that_are_others_begin_anew_and_the_rest_is_taken(cfg, tmp_path)
 def test_boxes_without_test_copies_are_told_to_be_taken_as_trained(cfg, tmp_path):
     trained = random_weights(cfg)
     save_params(tmp_path / "net.params", trained)
-    found, notes = starting_weights(cfg, 0, tmp_path / "net.params", from_scratch=False)
-    assert "rfcn_bbox_weight and rfcn_bbox_bias are taken as a training leaves them" in notes[-1]
+    shutil.copy(tmp_path / "net.params", tmp_path / "net.bin")
+    for name in ("net.params", "net.bin"):
+        found, notes = starting_weights(cfg, 0, tmp_path / name, from_scratch=False)
+        assert "rfcn_bbox_weight and rfcn_bbox_bias are taken as a training leaves them" in notes[-1]
     assert (found.arg["rfcn_bbox_weight"] == trained.arg["rfcn_bbox_weight"]).all()
     copies = {f"{name}_test": unnormalised(trained.arg[name], cfg) for name in BOXES}
     save_params(tmp_path / "both.params", Params({**trained.arg, **copies}, trained.aux))
-    _, notes = starting_weights(cfg, 0, tmp_path / "both.params", from_scratch=False)
-    assert not any("taken as a training" in note for note in notes)
+    unscaled = load_config(cfg, TRAIN__BBOX_NORMALIZATION_PRECOMPUTED=False)
+    for its, name in ((cfg, "both.params"), (unscaled, "net.params")):
+        _, notes = starting_weights(its, 0, tmp_path / name, from_scratch=False)
+        assert not any("taken as a training" in note for note in notes)
 
 
 def test_another_backbone_is_refused_with_the_array_that_does_not_fit(cfg, tmp_path):

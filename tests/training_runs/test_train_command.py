@@ -121,15 +121,21 @@ def test_an_epochs_checkpoint_starts_another_training(tmp_path):
         (("--weights", "absent.params"), "absent.params"),
         (("--weights", "a", "--from-scratch"), "expected one of them"),
         (("--device", "cuda"), "this PyTorch sees no GPU"),
+        pytest.param(
+            ("--framework", "mxnet", "--device", "cuda"), "MXNet computes on the CPU here", marks=pytest.mark.mxnet
+        ),
+        pytest.param(("--framework", "mxnet", "--amp", "bf16"), "--amp is PyTorch's", marks=pytest.mark.mxnet),
     ],
 )
 def test_wrong_usage_is_a_sentence(options, said, tmp_path, capsys):
     import torch
 
-    if "cuda" in options and torch.cuda.is_available():
+    if options == ("--device", "cuda") and torch.cuda.is_available():
         pytest.skip("there is a GPU here: --device cuda is right usage")
     assert train(tmp_path, *options) == 2
     assert said in capsys.readouterr().err
+    if "--weights" not in options:  # those are looked at later
+        assert not (tmp_path / "run").exists()
 
 
 def test_a_configuration_without_epochs_wants_steps(tmp_path, capsys):
