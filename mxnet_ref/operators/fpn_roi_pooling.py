@@ -24,10 +24,14 @@ class FPNROIPooling(GuardedOp):
     def __init__(self, prop: "FPNROIPoolingProp"):
         super().__init__()
         self.prop = prop
+        self.recorded: tuple[list[mx.nd.NDArray], list[mx.nd.NDArray]] | None = None  # the last training forward's
 
     def forward(self, is_train, req, in_data, out_data, aux):
+        self.recorded = None
         try:
-            outputs = self.pooled(in_data)
+            if is_train:
+                self.recorded = self.record(in_data)
+            outputs = self.recorded[1] if self.recorded else self.pooled(in_data)
         except Exception as error:
             keep_failure(self.name, error)
             outputs = [mx.nd.zeros_like(output) for output in out_data]
@@ -37,16 +41,21 @@ class FPNROIPooling(GuardedOp):
     def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
         super().backward(req, out_grad, in_data, out_data, in_grad, aux)
         try:
-            sources = [array.copy() for array in in_data[:-1]]
-            for array in sources:
-                array.attach_grad()
-            with mx.autograd.record():
-                outputs = self.pooled([*sources, in_data[-1]])
+            sources, outputs = self.recorded or self.record(in_data)
+            self.recorded = None
             mx.autograd.backward(outputs, list(out_grad))
             for array, gradient, how in zip(sources, in_grad, req, strict=False):
                 self.assign(gradient, how, array.grad)
         except Exception as error:
             keep_failure(self.name, error)
+
+    def record(self, inputs: Sequence[mx.nd.NDArray]) -> tuple[list[mx.nd.NDArray], list[mx.nd.NDArray]]:
+        """Copies of the maps and layers with gradients attached, and what was pooled from them, for one backward pass."""
+        sources = [array.copy() for array in inputs[:-1]]
+        for array in sources:
+            array.attach_grad()
+        with mx.autograd.record():
+            return sources, self.pooled([*sources, inputs[-1]])
 
     def pooled(self, inputs: Sequence[mx.nd.NDArray]) -> list[mx.nd.NDArray]:
         """[R, D, P, P], and where deformable the offsets [R, 2, P, P] too, in the order of the RoIs."""
