@@ -126,7 +126,7 @@ def scores_of(findings: Findings, dataset: Dataset, cfg: Config) -> dict[str, fl
     return detection_scores(findings.in_order(len(dataset)), dataset, cfg)
 
 
-def watched(indices: Sequence[int]) -> Iterator[int]:
+def watched(indices: Sequence[int], what: str = "evaluating") -> Iterator[int]:
     if not sys.stderr.isatty():
         return iter(indices)
-    return iter(track(indices, "evaluating", console=Console(stderr=True), transient=True))
+    return iter(track(indices, what, console=Console(stderr=True), transient=True))

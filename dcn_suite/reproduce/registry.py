@@ -19,7 +19,6 @@ DATA_FOLDER = Path("data")  # where data sets are looked for when nobody says
 DATA = {
     "": "none",
     "voc0712": "VOC 2007 and 2012 trainval, VOC 2007 test; ImageNet weights of the backbone",
-    "voc07-test": "VOC 2007 test; trained weights",
     "voc12-segmentation": "VOC 2012 segmentation with SBD's masks; ImageNet weights of the backbone",
     "cityscapes": "Cityscapes fine; ImageNet weights of the backbone",
     "coco": "COCO 2014 train and val, test-dev 2015; ImageNet weights of the backbone",
@@ -42,9 +41,9 @@ class Row:
         published: figures by column; `spread` their standard deviations, where published. source: of the figures.
         own: columns of a comparison of ours, which nobody has published.
         data: key of DATA. folder: of the data set, below the folder of data sets; "": that one itself.
-        runs: "training", "classification", "complexity", or "nothing yet".
+        runs: "training", "classification", "complexity", "effective dilation", or "nothing yet".
         frameworks, seeds: of a complete measurement. images: that a training sees, 0 where none trains.
-        setting: of a classification.
+        setting: of a classification; of an effective dilation the row whose network it is (`of`) and the unit.
     """
 
     table: str
@@ -79,6 +78,11 @@ class Row:
         return tuple(column for column in columns if " s, " not in column and not column.startswith("seconds"))
 
     @property
+    def training(self) -> "Row":
+        """The row whose training this one measures: its own, or another's."""
+        return find_row(self.setting["of"]) if "of" in self.setting else self
+
+    @property
     def cost(self) -> str:
         """What a run takes, in words."""
         if self.runs == "training":
@@ -91,6 +95,7 @@ class Row:
             )
         return {
             "complexity": "counted in seconds",
+            "effective dilation": f"the training of {self.setting.get('of')}, once for all, and a pass over the test images",
             "classification": "2 to 5 minutes of one CPU core for each cell of a network, seed and framework; deformable in MXNet 24 to 27",
         }.get(self.runs, "not known")
 

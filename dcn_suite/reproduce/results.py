@@ -90,7 +90,7 @@ def results_of(root: Path, row: Row) -> list[Result]:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and sample standard deviation over seeds; the deviation is None of a single one."""
+    """Mean and sample standard deviation over seeds; of a single one the deviation that its result has, or None."""
 
     mean: float
     deviation: float | None
@@ -103,11 +103,13 @@ class Spread:
 def summary(results: list[Result]) -> dict[tuple[str, str], Spread]:
     """By (framework, column), of what was scored on the row's own images."""
     values: dict[tuple[str, str], list[float]] = {}
+    own: dict[tuple[str, str], float | None] = {}
     for result in filter(lambda each: each.is_the_rows, results):
         for column, value in result.values.items():
             values.setdefault((result.framework, column), []).append(value)
+            own[result.framework, column] = result.details.get("spread", {}).get(column)
     return {
-        key: Spread(float(np.mean(each)), float(np.std(each, ddof=1)) if len(each) > 1 else None, len(each))
+        key: Spread(float(np.mean(each)), float(np.std(each, ddof=1)) if len(each) > 1 else own[key], len(each))
         for key, each in values.items()
     }
 

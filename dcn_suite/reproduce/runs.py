@@ -44,8 +44,13 @@ class Run:
         return result_path(root, self.row, self.framework, self.seed, part)
 
     def claim(self, root: Path) -> Path:
-        """What two processes must not be at together: whatever is scored, the training is the same, in one folder."""
-        return replace(self, image_set="").path(root)
+        """What two processes must not be at together: whatever is measured, the training is the same, in one folder."""
+        return replace(self, row=self.row.training, image_set="").path(root)
+
+    def work(self, root: Path) -> Path:
+        """The folder of its training."""
+        row = self.row.training
+        return root / row.table / row.name / f"{self.framework}-seed{self.seed}"
 
     def __str__(self) -> str:
         parts = (self.row.id, self.column or self.image_set, self.framework, f"seed {self.seed}")
@@ -137,10 +142,19 @@ def training(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], fl
         run.framework,
         run.seed,
         data=choice.data,
-        work=choice.work / run.row.table / run.row.name / f"{run.framework}-seed{run.seed}",
+        work=run.work(choice.work),
         image_set=run.image_set or None,
         note=note,
     )
+    return values, time.process_time() - started, details
+
+
+def effective_dilation(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], float, dict]:
+    """A layer's mean by size of object; the first layer trains and looks at the images, the others find that done."""
+    from dcn_suite.reproduce.effective_dilation import measure
+
+    started = time.process_time()
+    values, details = measure(run.row, run.framework, run.seed, data=choice.data, work=run.work(choice.work), note=note)
     return values, time.process_time() - started, details
 
 
@@ -148,4 +162,5 @@ MEASURES: dict[str, Callable[[Run, Choice, Note], tuple[dict[str, float], float,
     "classification": classification,
     "complexity": complexity,
     "training": training,
+    "effective dilation": effective_dilation,
 }

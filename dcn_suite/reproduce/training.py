@@ -3,17 +3,18 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from dcn_suite.checkpoints import read_checkpoint
+from dcn_suite.checkpoints import Checkpoint, read_checkpoint
 from dcn_suite.evaluation import look_at, scores_of
 from dcn_suite.reproduce.registry import DATA_FOLDER, Row
 from dcn_suite.reproduce.results import IN_PLACE_OF
 from dcn_suite.training import Settings, run_training
 from dcn_tasks.config import Config
-from dcn_tasks.data import open_dataset
+from dcn_tasks.data import Dataset, open_dataset
 from dcn_tasks.errors import InputError
 from dcn_tasks.task import task_of
 from dcn_tasks.training_log import METRICS
@@ -40,6 +41,35 @@ def train_and_score(
     Returns: figures by the row's columns, percent; details: every score, the image set, the last losses and their curve.
     Raises: InputError when data is missing: the sentence names the folders that are wanted and where they are published.
     """
+    network = trained(row, framework, seed, data=data, work=work, image_set=image_set, note=note)
+    cfg, dataset = network.cfg, network.dataset
+    scores = scores_of(look_at(cfg, network.checkpoint, framework, dataset, range(len(dataset))), dataset, cfg)
+    details = {
+        "scores": finite(scores),
+        "image_set": network.image_set,
+        **({IN_PLACE_OF: cfg.dataset.test_image_set} if image_set else {}),
+        "updates": network.facts["updates"],
+        "losses": network.facts["metrics"],
+        "curve": loss_curve(cfg, work / METRICS),
+    }
+    return figures(row, scores), details
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A row's network after its training. dataset: the test images, of image_set. facts: of the training, by run_training."""
+
+    cfg: Config
+    checkpoint: Checkpoint
+    dataset: Dataset
+    image_set: str
+    facts: dict[str, object]
+
+
+def trained(
+    row: Row, framework: str, seed: int, *, data: Path, work: Path, image_set: str | None, note: Callable[[str], None]
+) -> Trained:
+    """The row's network, trained here if it is not yet. Args, raises: as train_and_score."""
     cfg = row.load()
     scored = image_set or cfg.dataset.test_image_set
     if scored.startswith("test-dev"):
@@ -52,19 +82,11 @@ def train_and_score(
     folder = None if unsaid else home  # None: the configuration's dataset.dataset_path
     open_dataset(cfg, "train", folder)
     dataset = open_dataset(cfg, "test", folder, image_set=image_set)
-    trained = run_training(Settings(row.config, framework, output=work, data=folder, resume=True, seed=seed))
-    note(f"{row.id} {framework}: trained, {trained['updates']} updates; now scored on {scored}")
-    checkpoint = read_checkpoint(Path(str(trained["weights"])), cfg, config_name=row.config)
-    scores = scores_of(look_at(cfg, checkpoint, framework, dataset, range(len(dataset))), dataset, cfg)
-    details = {
-        "scores": finite(scores),
-        "image_set": scored,
-        **({IN_PLACE_OF: cfg.dataset.test_image_set} if image_set else {}),
-        "updates": trained["updates"],
-        "losses": trained["metrics"],
-        "curve": loss_curve(cfg, work / METRICS),
-    }
-    return figures(row, scores), details
+    facts = run_training(Settings(row.config, framework, output=work, data=folder, resume=True, seed=seed))
+    note(f"{row.id} {framework}: trained, {facts['updates']} updates; now measured on {scored}")
+    return Trained(
+        cfg, read_checkpoint(Path(str(facts["weights"])), cfg, config_name=row.config), dataset, scored, facts
+    )
 
 
 def loss_curve(cfg: Config, rows: Path) -> dict[str, list[float]]:

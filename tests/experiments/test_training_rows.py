@@ -1,16 +1,22 @@
 """A row that trains: from data to a stored figure, on generated scenes."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
+from dcn_suite.reproduce.effective_dilation import in_mxnet, in_torch, measure
 from dcn_suite.reproduce.page import listing, on_other_images, provenance, status
 from dcn_suite.reproduce.registry import Row, Table, find_row
 from dcn_suite.reproduce.results import IN_PLACE_OF, new_result, results_of, store, summary
 from dcn_suite.reproduce.runs import Choice, perform, runs_of
-from dcn_suite.reproduce.training import CURVE_POINTS, figures, loss_curve
+from dcn_suite.reproduce.training import CURVE_POINTS, figures, loss_curve, trained
 from dcn_tasks.config import dump, load_config
 from dcn_tasks.errors import InputError
+from dcn_tasks.images import to_network_input
+from dcn_tasks.scoring.effective_dilation import SIZES
 
 
 @pytest.fixture
@@ -61,6 +67,54 @@ def test_figures_of_other_images_stand_beside_the_rows(row, tmp_path):
     (said,) = filter(None, on_other_images({row.id: results}))
     assert said.startswith("`readme-voc/tiny`, torch, seed 0, on other in place of held_out: mAP@0.5 90.00 (")
     assert status(row, [each for each in results if not each.is_the_rows]) == "not run"
+
+
+@pytest.mark.mxnet
+def test_effective_dilation_of_a_trained_network_is_the_same_in_both_frameworks(row, tmp_path):
+    """Zero offsets at the start, four updates: hardly anything is learnt, and the network has dilation 2."""
+    layer = replace(row, runs="effective dilation", published=dict.fromkeys(SIZES, 1.0), setting={"unit": "res5a"})
+    choice = Choice(results=tmp_path / "results", work=tmp_path / "work", data=tmp_path / "no such folder")
+    (run,) = runs_of(layer, choice)
+    list(perform([run], choice, lambda sentence: None))
+    (result,) = results_of(choice.results, layer)
+    assert set(result.values) == set(result.details["spread"]) and "background" in result.values
+    assert result.values["background"] == pytest.approx(2.0, abs=0.2)
+    assert sum(result.details["positions"].values()) % (4 * 6) == 0, "cells of whole maps"
+    network = trained(row, "torch", 0, data=choice.data, work=run.work(choice.work), image_set=None, note=str)
+    checkpoint = with_offsets(network.checkpoint)
+    image, _ = to_network_input(network.dataset[0].read_image(), network.cfg)
+    ours, theirs = (offsets_of(network.cfg, checkpoint)(image) for offsets_of in (in_torch, in_mxnet))
+    assert ours.keys() == theirs.keys() and all(abs(each).max() > 0.1 for each in ours.values())
+    for name, offsets in ours.items():
+        np.testing.assert_allclose(offsets, theirs[name], atol=1e-4)
+    with pytest.raises(InputError, match="expected res4a to be deformable"):
+        measure(
+            replace(layer, setting={"unit": "res4a"}),
+            "torch",
+            0,
+            data=choice.data,
+            work=run.work(choice.work),
+            note=str,
+        )
+
+
+def with_offsets(checkpoint):
+    """Weights of offsets that are not near zero."""
+    generator = torch.Generator().manual_seed(0)
+    state = {
+        name: torch.randn(value.shape, generator=generator) * 0.05 if "offset_conv.weight" in name else value
+        for name, value in checkpoint.state.items()
+    }
+    return replace(checkpoint, state=state)
+
+
+def test_rows_that_measure_one_training_share_its_folder_and_its_claim(tmp_path):
+    choice = Choice(frameworks=("torch",))
+    runs = [run for name in ("res5a", "res5c") for run in runs_of(find_row(f"effective-dilation/{name}"), choice)]
+    (own,) = runs_of(find_row("dilation/rfcn-deformable"), choice)
+    assert {run.work(tmp_path) for run in runs} == {own.work(tmp_path)}
+    assert {run.claim(tmp_path) for run in runs} == {own.claim(tmp_path)}
+    assert len({run.path(tmp_path) for run in (*runs, own)}) == 3
 
 
 def test_another_image_set_has_a_file_of_its_own(row, tmp_path):
