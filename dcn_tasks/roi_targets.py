@@ -34,6 +34,7 @@ def sample_rois(
     bbox_stds: Sequence[float],
     bbox_weights: Sequence[float],
     draws: Draws,
+    padding_from_all: bool = True,
 ) -> RoiSamples:
     """RoIs and ground truth together, foreground first, labelled and with normalised targets.
 
@@ -41,8 +42,10 @@ def sample_rois(
         rois: [R, 5] = (0, x1, y1, x2, y2); gt_boxes: [G, 5] = (x1, y1, x2, y2, class >= 1); scaled image pixels.
         batch_rois: RoIs to return; -1: as many as there are RoIs and ground truth boxes, R + G.
         draws: sites "proposal_target.fg", ".bg", ".padding".
-    Returns: RoiSamples, S = batch_rois or R + G. Where foreground and background are fewer (bg_thresh_lo above 0, or
-        many objects), RoIs drawn from all fill up as background, as in the original.
+        padding_from_all: where foreground and background are fewer than S (bg_thresh_lo above 0, or many objects), RoIs drawn
+            from all fill up, labelled background though some are objects, as in the original. False: RoIs below fg_thresh
+            fill up; where there are none, all with the labels they have.
+    Returns: RoiSamples, S = batch_rois or R + G.
     Raises: ValueError when there is neither a RoI nor ground truth.
     """
     truth = np.zeros((len(gt_boxes), 5), rois.dtype)
@@ -64,12 +67,14 @@ def sample_rois(
     foreground = subset(foreground, most_foreground, draws, "proposal_target.fg")
     background = subset(background, size - len(foreground), draws, "proposal_target.bg")
     keep = np.concatenate([foreground, background])
+    no_objects = np.flatnonzero(best < fg_thresh)
+    filling = np.arange(len(candidates)) if padding_from_all or not len(no_objects) else no_objects
     while len(keep) < size:
-        missing = min(len(candidates), size - len(keep))
-        padding = draws.choice("proposal_target.padding", len(candidates), size=missing, replace=False)
-        keep = np.concatenate([keep, padding])
+        missing = min(len(filling), size - len(keep))
+        keep = np.concatenate([keep, draws.choice("proposal_target.padding", filling, size=missing, replace=False)])
     kept_labels = labels[keep]
-    kept_labels[len(foreground) :] = 0
+    if padding_from_all or len(no_objects):
+        kept_labels[len(foreground) :] = 0
     targets: np.ndarray = np.zeros((len(keep), 4), np.float64)
     if len(gt_boxes):
         targets = encode_boxes(candidates[keep, 1:], gt_boxes[nearest[keep], :4])

@@ -6,7 +6,7 @@ from weights_convert.graph import Graph, Node, load_symbol, parse_symbol
 from weights_convert.load import load_params
 from weights_convert.rules import RULES_VERSION, RuleSet, node_map, nodes_without_counterpart, rules_for, tensor_paths
 from weights_convert.save import save_params
-from weights_convert.torchvision_backbone import from_torchvision, is_torchvision
+from weights_convert.torchvision_backbone import from_caffe_layout, from_torchvision, is_torchvision
 from weights_convert.weights_file import WeightsFile, load_weights, save_weights
 
 
@@ -31,6 +31,7 @@ __all__ = [
     "configs_that_fit",
     "convert",
     "convert_params",
+    "from_caffe_layout",
     "from_torchvision",
     "is_torchvision",
     "load_params",

@@ -19,6 +19,7 @@ from weights_convert import (
     Converted,
     Params,
     convert_params,
+    from_caffe_layout,
     from_torchvision,
     is_torchvision,
     load_params,
@@ -54,7 +55,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "source",
         type=Path,
         metavar="FILE|DIR",
-        help="a .params file, or torchvision's ResNet as .safetensors; with --to mxnet a converted folder",
+        help="a .params file, or a ResNet under torchvision's names as .safetensors; with --to mxnet a converted folder",
+    )
+    parser.add_argument(
+        "--caffe",
+        action="store_true",
+        help="the .safetensors is MSRA's ResNet in Caffe layout, planes B, G, R (OpenMMLab's resnet101_msra)",
     )
     parser.add_argument("--config", help="YAML path, or a name under configs/ without suffix")
     parser.add_argument("--to", choices=("torch", "mxnet"), default="torch", help="which way (default: torch)")
@@ -105,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
             }
             result = convert_graph(args.source, args.symbol, args.out, **options)
         else:
-            result = convert_to_torch(args.source, args.config, args.out, args.verify)
+            result = convert_to_torch(args.source, args.config, args.out, args.verify, caffe=args.caffe)
         verdict = result["parity"]["verdict"]
         holds = not args.verify or verdict == "holds"  # who asks for a proof and gets none must not read 0
         if args.verify and verdict == "not verified":
@@ -121,10 +127,10 @@ def run(args: argparse.Namespace) -> int:
     return 0 if holds else 1
 
 
-def convert_to_torch(source: Path, config: str, out: Path, verify: bool) -> dict:
+def convert_to_torch(source: Path, config: str, out: Path, verify: bool, *, caffe: bool = False) -> dict:
     """Writes OUT/model.safetensors, config.yaml and parity.json, all or none."""
     cfg = load_config(config)
-    params, converted = read(source, cfg)
+    params, converted = read(source, cfg, caffe=caffe)
     with staged_folder(out) as staging:
         with Console(stderr=True).status(f"writing {out / WEIGHTS}"):
             save_weights(staging / WEIGHTS, converted.arrays(), origin(source, config, cfg, converted))
@@ -142,11 +148,18 @@ def convert_to_torch(source: Path, config: str, out: Path, verify: bool) -> dict
     }
 
 
-def read(source: Path, cfg: Config) -> tuple[Params, Converted]:
-    """An MXNet file, or torchvision's ResNet as .safetensors; the latter has no parameters of MXNet to verify against."""
+def read(source: Path, cfg: Config, *, caffe: bool) -> tuple[Params, Converted]:
+    """An MXNet file, or a ResNet under torchvision's names as .safetensors, which has no parameters of MXNet to verify against.
+
+    Args: caffe: the latter is in Caffe layout.
+    """
     with closing(map_file(source)) as start:
         is_safetensors = start[8:9] == b"{"
     if not is_safetensors:
+        if caffe:
+            raise InputError(
+                f"{source}: --caffe is for .safetensors under torchvision's names, got MXNet's .params: leave it out"
+            )
         params = load_params(source)
         return params, convert_params(params, cfg, source=str(source))
     state = {name: as_array(tensor) for name, tensor in load_weights(source).state.items()}
@@ -154,7 +167,7 @@ def read(source: Path, cfg: Config) -> tuple[Params, Converted]:
         raise InputError(
             f"{source}: expected MXNet's .params, or torchvision's ResNet as .safetensors, got other tensors"
         )
-    return Params(), from_torchvision(state, cfg, source=str(source))
+    return Params(), (from_caffe_layout if caffe else from_torchvision)(state, cfg, source=str(source))
 
 
 def origin(source: Path, config: str, cfg: Config, converted: Converted) -> dict[str, object]:

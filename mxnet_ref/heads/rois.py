@@ -84,6 +84,7 @@ def sampling_settings(cfg: Config) -> str:
     keys = ("FG_THRESH", "BG_THRESH_HI", "BG_THRESH_LO", "BBOX_WEIGHTS")
     settings = {key.lower(): to_plain(cfg.TRAIN[key]) for key in keys}
     means, stds = box_normalisation(cfg)
-    return json.dumps(
-        {**settings, "bbox_means": means, "bbox_stds": stds, "class_agnostic": cfg.CLASS_AGNOSTIC}, sort_keys=True
-    )
+    settings |= {"bbox_means": means, "bbox_stds": stds, "class_agnostic": cfg.CLASS_AGNOSTIC}
+    if cfg.dataset.MODE != "original":
+        settings["padding_from_all"] = False
+    return json.dumps(settings, sort_keys=True)

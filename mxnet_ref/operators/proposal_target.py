@@ -27,7 +27,7 @@ class ProposalTargetProp(GuardedProp):
     """Inputs rois [R, 5], gt_boxes [G, 5]; outputs rois [S, 5], label [S], bbox_target and bbox_weight [S, 4*num_classes].
 
     num_classes counts box regressions. cfg: JSON of fg_thresh, bg_thresh_hi, bg_thresh_lo, bbox_means, bbox_stds,
-    bbox_weights, class_agnostic; S is batch_rois, or R + G where batch_rois is -1.
+    bbox_weights, class_agnostic and, outside of `original` mode, padding_from_all; S is batch_rois, or R + G where batch_rois is -1.
     """
 
     def __init__(self, num_classes, batch_images="1", batch_rois="128", cfg="{}", fg_fraction="0.25"):

@@ -1,4 +1,4 @@
-"""torchvision's ResNet in our backbone: the same features as torchvision's own rules give, from random weights in its layout.
+"""ResNets under torchvision's names in our backbone: the same features as the rules of their layouts give, from random weights.
 
 torchvision itself is not needed: its network is written out here in plain functions.
 """
@@ -11,10 +11,10 @@ from tolerances import FLOAT64_SAME_FUNCTION
 
 from dcn_suite.cli.main import main
 from dcn_tasks.batch import feature_size
-from dcn_tasks.config import load_config
+from dcn_tasks.config import dump, load_config
 from dcn_tasks.errors import InputError
 from dcn_tasks.network import TORCHVISION
-from weights_convert import from_torchvision, load_params, save_weights
+from weights_convert import from_caffe_layout, from_torchvision, load_params, load_weights, save_weights
 
 WIDTH, UNITS = 8, (2, 1, 1, 1)
 MEANS = [103.53, 116.28, 123.675]  # 255 * (0.406, 0.456, 0.485): B, G, R
@@ -56,11 +56,16 @@ def torchvision_state(seed: int = 0) -> dict[str, torch.Tensor]:
     return state
 
 
-def torchvision_stages(state: dict[str, torch.Tensor], pixels: torch.Tensor) -> list[torch.Tensor]:
-    """torchvision's forward on pixels [1, 3, H, W] of 0 to 1, stages 1 to 4."""
+def torchvision_input(pixels: torch.Tensor) -> torch.Tensor:
+    """What torchvision feeds its network: pixels 0 to 255 to 0 to 1, less a mean, over a deviation."""
     mean, std = (
         torch.tensor(v, dtype=torch.float64)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     )
+    return (pixels / 255 - mean) / std
+
+
+def stages_of(state: dict[str, torch.Tensor], input: torch.Tensor, *, caffe: bool = False) -> list[torch.Tensor]:
+    """The forward of torchvision's layout or of Caffe's (strides on 1x1 convolutions, a first pooling that rounds up), stages 1 to 4."""
 
     def norm(x: torch.Tensor, name: str) -> torch.Tensor:
         weight, bias, running_mean, running_var = (
@@ -68,14 +73,15 @@ def torchvision_stages(state: dict[str, torch.Tensor], pixels: torch.Tensor) -> 
         )
         return F.batch_norm(x, running_mean, running_var, weight, bias, eps=1e-5)
 
-    x = F.conv2d((pixels - mean) / std, state["conv1.weight"], stride=2, padding=3)
-    x = F.max_pool2d(norm(x, "bn1").relu(), 3, stride=2, padding=1)
+    x = norm(F.conv2d(input, state["conv1.weight"], stride=2, padding=3), "bn1").relu()
+    x = F.max_pool2d(x, 3, stride=2, ceil_mode=True) if caffe else F.max_pool2d(x, 3, stride=2, padding=1)
     stages = []
     for layer, count in enumerate(UNITS, start=1):
         for unit in range(count):
             path, stride = f"layer{layer}.{unit}", 2 if layer > 1 and unit == 0 else 1
-            y = norm(F.conv2d(x, state[f"{path}.conv1.weight"]), f"{path}.bn1").relu()
-            y = norm(F.conv2d(y, state[f"{path}.conv2.weight"], stride=stride, padding=1), f"{path}.bn2").relu()
+            first, middle = (stride, 1) if caffe else (1, stride)
+            y = norm(F.conv2d(x, state[f"{path}.conv1.weight"], stride=first), f"{path}.bn1").relu()
+            y = norm(F.conv2d(y, state[f"{path}.conv2.weight"], stride=middle, padding=1), f"{path}.bn2").relu()
             y = norm(F.conv2d(y, state[f"{path}.conv3.weight"]), f"{path}.bn3")
             if unit == 0:
                 x = norm(F.conv2d(x, state[f"{path}.downsample.0.weight"], stride=stride), f"{path}.downsample.1")
@@ -110,9 +116,47 @@ def test_backbone_gives_torchvisions_features():
     assert set(converted.dropped) == {name for name in state if name.startswith("fc.") or "num_batches" in name}
     with torch.inference_mode():
         found = network.backbone(less_means(image()))
-        expected = torchvision_stages(state, image() / 255)
+        expected = stages_of(state, torchvision_input(image()))
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=FLOAT64_SAME_FUNCTION * float(theirs.abs().max()))
+
+
+@pytest.mark.parametrize("size", [(96, 128), (101, 131)])
+def test_msras_network_under_torchvisions_names_is_the_originals(size):
+    """Its planes are B, G, R; the original's, and ours, R, G, B."""
+    from torch_port.models import build_network
+
+    state = torchvision_state(seed=3)
+    cfg = load_config("demo/narrow_fpn", **CAFFE)
+    converted = from_caffe_layout(arrays(state), cfg)
+    network = build_network(cfg).double().eval()
+    missing, unexpected = network.load_state_dict(converted.tensors(), strict=False)
+    assert set(missing) == set(converted.fresh) and not unexpected
+    means = torch.tensor(cfg.network.PIXEL_MEANS, dtype=torch.float64)[:, None, None]  # B, G, R
+    with torch.inference_mode():
+        found = network.backbone(image(*size) - means.flip(0))
+        expected = stages_of(state, image(*size).flip(1) - means, caffe=True)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=FLOAT64_SAME_FUNCTION * float(theirs.abs().max()))
+
+
+def test_caffes_layout_is_asked_for_and_wants_its_backbone(tmp_path, capsys):
+    state = torchvision_state()
+    with pytest.raises(InputError, match=r"OpenMMLab's resnet101_msra\): --caffe"):
+        from_torchvision(arrays(state), load_config("demo/narrow_rfcn", **CAFFE))
+    with pytest.raises(InputError, match=r"expected network\.BACKBONE resnet_v1, got resnet_v1_torchvision"):
+        from_caffe_layout(arrays(state), load_config("demo/narrow_rfcn", **TORCH))
+    config = tmp_path / "narrow.yaml"
+    config.write_text(dump(load_config("demo/narrow_rfcn_dcn", **CAFFE)), encoding="utf-8")
+    save_weights(tmp_path / "msra.safetensors", {name: tensor.float() for name, tensor in state.items()}, {})
+    words = ["convert", str(tmp_path / "msra.safetensors"), "--config", str(config), "-o", str(tmp_path / "out")]
+    assert main([*words, "--caffe"]) == 0
+    assert "planes turned from B, G, R to R, G, B" in capsys.readouterr().err
+    found = load_weights(tmp_path / "out" / "model.safetensors").state["backbone.stem.conv.weight"]
+    assert torch.equal(found, state["conv1.weight"].float().flip(1))
+    assert main(["convert", str(tmp_path / "out"), "--to", "mxnet", "-o", str(tmp_path / "msra")]) == 0
+    words[1] = str(tmp_path / "msra-0000.params")
+    assert main([*words, "--caffe"]) == 2 and "leave it out" in capsys.readouterr().err
 
 
 @pytest.mark.mxnet
@@ -172,8 +216,6 @@ def test_a_configuration_that_does_not_fit_is_told_what_does(change, sentence):
 
 
 def test_dcn_convert_makes_a_backbone_file_for_both_frameworks(tmp_path, capsys):
-    from dcn_tasks.config import dump
-
     config = tmp_path / "substitute.yaml"
     config.write_text(dump(load_config("demo/narrow_rfcn_dcn", **TORCH)), encoding="utf-8")
     state = {name: tensor.float() for name, tensor in torchvision_state().items()}

@@ -1,5 +1,6 @@
 """The original's Python operators inside MXNet: against loops written from their rules, in both precisions."""
 
+import json
 import os
 from pathlib import Path
 
@@ -100,6 +101,17 @@ def test_proposal_padding_follows_the_draws_of_the_step():
         found += run_custom("proposal", inputs, "float32", rpn_post_nms_top_n=40, **attributes)
     assert (found[0] == found[2]).all()
     assert (found[0] != found[1]).any()
+
+
+@pytest.mark.parametrize("mode", ["original", "modern"])
+def test_both_frameworks_fill_batches_up_by_the_rule_of_the_mode(mode):
+    from dcn_tasks.config import load_config
+    from mxnet_ref.heads.rois import sampling_settings
+    from torch_port.models import build_network
+
+    cfg = load_config("demo/narrow_rfcn_dcn", dataset__MODE=mode)
+    ours = build_network(cfg).proposal_target.arguments["padding_from_all"]
+    assert ours == json.loads(sampling_settings(cfg)).get("padding_from_all", True) == (mode == "original")
 
 
 def sampling_attributes(batch_rois: int) -> dict:

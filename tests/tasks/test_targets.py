@@ -174,6 +174,21 @@ def test_background_below_the_lower_threshold_is_replaced_by_padding_of_label_ze
     assert len(samples_of(bg_thresh_lo=0.45).rois) == 42
 
 
+def test_padding_of_modern_mode_is_no_object() -> None:
+    found = samples_of(batch_rois=64, fg_fraction=0.01, bg_thresh_lo=0.45, padding_from_all=False)
+    overlaps = bbox_overlaps(found.rois[:, 1:], GT[:, :4])
+    assert len(found.rois) == 64
+    np.testing.assert_array_equal(found.labels > 0, overlaps.max(axis=1) >= 0.5)
+
+
+def test_where_all_are_objects_padding_keeps_their_labels_in_modern_mode() -> None:
+    changes = {"fg_thresh": 0.0, "bg_thresh_hi": 0.0, "batch_rois": 64, "fg_fraction": 0.25}
+    assert (samples_of(**changes).labels > 0).sum() == 16
+    modern = samples_of(**changes, padding_from_all=False)
+    overlaps = bbox_overlaps(modern.rois[:, 1:], GT[:, :4])
+    np.testing.assert_array_equal(modern.labels, GT[overlaps.argmax(axis=1), 4])
+
+
 def test_no_objects_means_background_only() -> None:
     found = samples_of(np.zeros((0, 5), np.float32))
     assert len(found.rois) == 40 and not found.labels.any() and not found.bbox_weights.any()

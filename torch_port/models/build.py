@@ -248,6 +248,7 @@ def proposal_target(cfg: Config, spec: NetworkSpec) -> ProposalTarget:
         bbox_means=means,
         bbox_stds=stds,
         bbox_weights=tuple(train.BBOX_WEIGHTS),
+        padding_from_all=cfg.dataset.MODE == "original",
     )
 
 
