@@ -1,18 +1,16 @@
 """A network over a data set: what it finds in each image, in parts that several processes can do, and what that is worth."""
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from dcn_suite.checkpoints import Checkpoint
 from dcn_suite.predictors import build_model
 from dcn_tasks.config import Config
 from dcn_tasks.data import Dataset
+from dcn_tasks.data.reading import watched
 from dcn_tasks.detections import Detections
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
@@ -96,7 +94,7 @@ def look_at(
     model = build_model(cfg, checkpoint, framework, device)
     segments = task_of(cfg) is SEGMENTATION
     findings = Findings()
-    for index in watched(indices):
+    for index in watched(indices, "evaluating"):
         sample = dataset[index]
         try:
             image = sample.read_image()
@@ -124,9 +122,3 @@ def scores_of(findings: Findings, dataset: Dataset, cfg: Config) -> dict[str, fl
             raise InputError(f"{dataset.name}: expected label maps to score with, none could be used")
         return region_scores(findings.counts, dataset.class_names, original=cfg.dataset.MODE == "original")
     return detection_scores(findings.in_order(len(dataset)), dataset, cfg)
-
-
-def watched(indices: Sequence[int], what: str = "evaluating") -> Iterator[int]:
-    if not sys.stderr.isatty():
-        return iter(indices)
-    return iter(track(indices, what, console=Console(stderr=True), transient=True))

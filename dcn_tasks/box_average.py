@@ -12,6 +12,7 @@ def average_boxes(kept: np.ndarray, candidates: np.ndarray, thresh: float) -> np
         kept: [K, 4]. candidates: [N, 5] = x1, y1, x2, y2, score >= 0, of the same class, the kept ones among them.
         thresh: a candidate counts from this IoU on.
     Returns: [K, 4]; a box that no candidate with a positive score lies on stays where it is.
+    A proposal that the Proposal operator repeats, to fill its number up, is a candidate each time.
     Source: the authors' `post_process_candidate_detections`, which weighs by max(0, score + 1.5) for SVM scores;
         probabilities are weighed as they are.
     """

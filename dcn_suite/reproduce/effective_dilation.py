@@ -6,17 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dcn_suite.checkpoints import Checkpoint
-from dcn_suite.evaluation import watched
+from dcn_suite.feature_maps import feature_maps
 from dcn_suite.reproduce.registry import Row
 from dcn_suite.reproduce.training import Trained, trained
-from dcn_tasks.config import Config
+from dcn_tasks.data.reading import watched
 from dcn_tasks.errors import InputError
 from dcn_tasks.images import to_network_input
 from dcn_tasks.network import NetworkSpec
 from dcn_tasks.scoring.effective_dilation import EffectiveDilation, neighbour_distances, object_sizes
-
-Offsets = Callable[[np.ndarray], dict[str, np.ndarray]]  # data [1, 3, h, w] -> [2 * G * 9, H, W] by layer
 
 
 def measure(
@@ -65,7 +62,8 @@ def look_at(network: Trained, framework: str) -> Pass:
     spec = NetworkSpec.from_config(network.cfg)
     if spec.family == "fpn" or not spec.deformable_convolutions:
         raise InputError("effective dilation: expected a network with one map and deformable convolutions")
-    offsets_of = {"torch": in_torch, "mxnet": in_mxnet}[framework](network.cfg, network.checkpoint)
+    nodes = {f"{layer}_offset": layer for layer in spec.deformable_convolutions}
+    maps = feature_maps(network.cfg, network.checkpoint, framework, list(nodes))
     found = {layer: EffectiveDilation() for layer in spec.deformable_convolutions}
     published, resized = [], []
     for index in watched(range(len(network.dataset)), "effective dilation"):
@@ -75,7 +73,8 @@ def look_at(network: Trained, framework: str) -> Pass:
         areas = (sample.boxes[:, 2:] - sample.boxes[:, :2] + 1).prod(axis=1)
         published.append(areas)
         resized.append(areas * scale**2)
-        for layer, offsets in offsets_of(data_).items():
+        for node, offsets in maps(data_).items():
+            layer = nodes[node]
             sizes = object_sizes(sample.boxes, offsets.shape[1:], spec.feature_strides[0] / scale)
             dilation = spec.res5_dilation if layer.startswith("res5") else 1
             found[layer].add(neighbour_distances(offsets, dilation, spec.num_deformable_group), sizes)
@@ -85,44 +84,3 @@ def look_at(network: Trained, framework: str) -> Pass:
 def tertiles(areas: Sequence[np.ndarray]) -> list[float]:
     every = np.concatenate([np.zeros(0), *areas])
     return [round(float(value), 1) for value in np.quantile(every, (1 / 3, 2 / 3))] if len(every) else []
-
-
-def in_torch(cfg: Config, checkpoint: Checkpoint) -> Offsets:
-    import torch
-
-    from dcn_suite.devices import torch_device
-    from torch_port.models import build_network
-    from weights_convert import node_map
-
-    device = torch_device(None)
-    network = build_network(cfg)
-    network.load_state_dict(checkpoint.state)
-    network = network.to(device).eval()
-    modules, seen = node_map(cfg, False), {}
-    for layer in NetworkSpec.from_config(cfg).deformable_convolutions:
-
-        def keep(module: torch.nn.Module, args: tuple, output: torch.Tensor, layer: str = layer) -> None:
-            seen[layer] = output[0].cpu().numpy()
-
-        network.get_submodule(modules[f"{layer}_offset"]).register_forward_hook(keep)
-
-    def offsets(data: np.ndarray) -> dict[str, np.ndarray]:
-        with torch.inference_mode():
-            network.backbone(torch.as_tensor(data, device=device))
-        return dict(seen)
-
-    return offsets
-
-
-def in_mxnet(cfg: Config, checkpoint: Checkpoint) -> Offsets:
-    import mxnet_ref
-    from mxnet_ref.executor import outputs_of
-
-    symbol, (arg, aux) = mxnet_ref.build_symbol(cfg, False), checkpoint.mxnet_arrays(cfg)
-    layers = NetworkSpec.from_config(cfg).deformable_convolutions
-
-    def offsets(data: np.ndarray) -> dict[str, np.ndarray]:
-        found = outputs_of(symbol, [f"{layer}_offset" for layer in layers], arg, aux, {"data": data})
-        return {layer: found[f"{layer}_offset"][0] for layer in layers}
-
-    return offsets

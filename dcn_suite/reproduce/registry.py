@@ -23,7 +23,7 @@ DATA = {
     "cityscapes": "Cityscapes fine; ImageNet weights of the backbone",
     "coco": "COCO 2014 train and val, test-dev 2015; ImageNet weights of the backbone",
     "coco-35k": "COCO 2014 train and val without minival, minival; ImageNet weights of the backbone",
-    "imagenet": "ImageNet-1K",
+    "imagenet": "ImageNet-1K's validation images; ImageNet weights of the backbone with their classifier",
     "mnist-cifar10": "MNIST, CIFAR-10",
     "small": "BCCD, Raccoon or CamVid",
 }
@@ -41,9 +41,10 @@ class Row:
         published: figures by column; `spread` their standard deviations, where published. source: of the figures.
         own: columns of a comparison of ours, which nobody has published.
         data: key of DATA. folder: of the data set, below the folder of data sets; "": that one itself.
-        runs: "training", "classification", "complexity", "effective dilation", or "nothing yet".
+        runs: "training", "classification", "complexity", "effective dilation", "imagenet", or "nothing yet".
         frameworks, seeds: of a complete measurement. images: that a training sees, 0 where none trains.
-        setting: of a classification; of an effective dilation the row whose network it is (`of`) and the unit.
+        setting: of a classification; of an effective dilation the row whose network it is (`of`) and the unit; of an ImageNet
+            error the last map and the classifier.
     """
 
     table: str
@@ -95,6 +96,7 @@ class Row:
             )
         return {
             "complexity": "counted in seconds",
+            "imagenet": "a pass over 50 000 images; not run",
             "effective dilation": f"the training of {self.setting.get('of')}, once for all, and a pass over the test images",
             "classification": "2 to 5 minutes of one CPU core for each cell of a network, seed and framework; deformable in MXNet 24 to 27",
         }.get(self.runs, "not known")

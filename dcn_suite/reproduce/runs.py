@@ -158,9 +158,19 @@ def effective_dilation(run: Run, choice: Choice, note: Note) -> tuple[dict[str, 
     return values, time.process_time() - started, details
 
 
+def imagenet(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], float, dict]:
+    """The error of a backbone's first guess."""
+    from dcn_suite.reproduce.imagenet import measure
+
+    started = time.process_time()
+    values, details = measure(run.row, run.framework, data=choice.data, note=note)
+    return values, time.process_time() - started, details
+
+
 MEASURES: dict[str, Callable[[Run, Choice, Note], tuple[dict[str, float], float, dict]]] = {
     "classification": classification,
     "complexity": complexity,
     "training": training,
     "effective dilation": effective_dilation,
+    "imagenet": imagenet,
 }

@@ -22,6 +22,10 @@ CITYSCAPES = (
     "leftImg8bit/{split}/CITY/*_leftImg8bit.png and gtFine/{split}/CITY/*_gtFine_labelIds.png (or _labelTrainIds.png), "
     "from leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip of https://www.cityscapes-dataset.com (registration)"
 )
+IMAGENET = (
+    "val/SYNSET/*.JPEG, or val/*.JPEG and val.txt (a file's name and its class, 0 to 999, a line), of ILSVRC2012_img_val.tar "
+    "from https://image-net.org/download-images (registration)"
+)
 FOLDER = (
     "Annotations/*.xml with JPEGImages/ or images/ (and ImageSets/Main/{set}.txt), or annotations/instances_{set}.json "
     "(or {set}.json) with images/; for segmentation {set}/ with {set}annot/, or images/{set}/ with labels/{set}/"
