@@ -71,13 +71,13 @@ class Start:
         return [segment for segment in self.deciding if segment.selects]
 
 
-def starting_point(cfg: Config, seed: int) -> Start:
-    """The original's initial weights; calibrated ones where frozen statistics have to fit the weights."""
+def starting_point(cfg: Config, seed: int, *, calibrated: bool = False) -> Start:
+    """The original's initial weights; calibrated ones where frozen statistics have to fit the weights, or where asked for."""
     import mxnet_ref
     from dcn_suite.parity.photo import photo_of
     from mxnet_ref.witness import Witness
 
-    if cfg.network.USE_GLOBAL_STATS:
+    if calibrated or cfg.network.USE_GLOBAL_STATS:
         arg, aux = mxnet_ref.calibrated_init(cfg, photo_of(*cfg.SCALES[0]), seed)
     else:
         arg, aux = mxnet_ref.init_params(cfg, seed=seed, pretrained=False)
@@ -129,6 +129,7 @@ def run_trajectory(
     step: Step = lambda text: None,
     loss_tolerance: float = LOSS_TOLERANCE,
     curves: bool = False,
+    calibrated: bool = False,
 ) -> Result:
     """Compares `steps` updates, and the weights after the last one.
 
@@ -137,12 +138,13 @@ def run_trajectory(
         loss_tolerance: relative, of every loss at every update.
         curves: follow the training that selects for itself to the end, and leave in facts["curves"] the losses of every
             update: name -> {"mxnet", "replayed", "selections", "alone"} -> list.
+        calibrated: start from calibrated weights, whose offsets are of a pixel or two, instead of the original's initial ones.
     Raises: ModuleNotFoundError where MXNet is not installed.
     """
     began = time.monotonic()
     cfg = load_config(config)
     seed, task = settings.seed, task_of(cfg)
-    start = starting_point(cfg, seed)
+    start = starting_point(cfg, seed, calibrated=calibrated)
     replayed, free = (torch_training(cfg, start, steps, settings) for _ in range(2))
     selecting = torch_training(cfg, start, steps, settings) if curves else None
     table = Table()
