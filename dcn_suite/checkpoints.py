@@ -1,6 +1,7 @@
 """One network's weights, out of whatever file holds them, for either framework."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,4 +109,5 @@ def file_of(path: Path) -> Path:
 
 def is_safetensors(path: Path) -> bool:
     """By content: behind the 8 bytes of a length stands JSON. Raises: InputError for a file that is not there."""
-    return map_file(path)[8:9] == b"{"
+    with closing(map_file(path)) as content:
+        return content[8:9] == b"{"

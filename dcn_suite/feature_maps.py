@@ -48,11 +48,11 @@ def in_torch(cfg: Config, checkpoint: Checkpoint, nodes: Sequence[str]) -> Maps:
 
 def in_mxnet(cfg: Config, checkpoint: Checkpoint, nodes: Sequence[str]) -> Maps:
     import mxnet_ref
-    from mxnet_ref.executor import outputs_of
+    from mxnet_ref.executor import BoundGraph, first_outputs
 
-    symbol, (arg, aux) = mxnet_ref.build_symbol(cfg, False), checkpoint.mxnet_arrays(cfg)
+    graph = BoundGraph(first_outputs(mxnet_ref.build_symbol(cfg, False), nodes), *checkpoint.mxnet_arrays(cfg))
 
     def maps(data: np.ndarray) -> dict[str, np.ndarray]:
-        return {node: value[0] for node, value in outputs_of(symbol, nodes, arg, aux, {"data": data}).items()}
+        return {node: value[0] for node, value in zip(nodes, graph.outputs({"data": data}), strict=True)}
 
     return maps

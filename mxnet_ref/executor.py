@@ -94,17 +94,23 @@ def outputs_of(
     is_train: bool = False,
     dtype: str = "float32",
 ) -> Arrays:
-    """The first output of the named nodes, by name; only what they depend on is computed.
+    """The first output of the named nodes, by name; only what they depend on is computed. Raises: as first_outputs."""
+    heads = first_outputs(symbol, names)
+    return dict(zip(names, run(bind(heads, arg, aux, inputs, dtype=dtype), is_train=is_train), strict=True))
+
+
+def first_outputs(symbol: mx.sym.Symbol, names: Sequence[str]) -> mx.sym.Symbol:
+    """The part of a graph that ends in the first outputs of the named nodes.
 
     Of two nodes of one name (bbox_pred_reshape in the original's test graphs), the first in the graph's order.
+    Raises: InputError for a name that no node has.
     """
     internals = symbol.get_internals()
     listed = internals.list_outputs()
     outputs = [name if name in listed else f"{name}_output" for name in names]
     if unknown := [name for name in outputs if name not in listed]:
         raise InputError(f"outputs_of: the graph has no node for {', '.join(unknown)}")
-    heads = mx.sym.Group([internals[listed.index(name)] for name in outputs])
-    return dict(zip(names, run(bind(heads, arg, aux, inputs, dtype=dtype), is_train=is_train), strict=True))
+    return mx.sym.Group([internals[listed.index(name)] for name in outputs])
 
 
 def parameter_shapes(symbol: mx.sym.Symbol, inputs: Mapping[str, tuple[int, ...]]) -> tuple[dict, dict]:

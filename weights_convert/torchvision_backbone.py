@@ -2,7 +2,7 @@
 
 torchvision's is not the original's network: its stride 2 stands on the 3x3 convolutions and its first pooling is padded, which
 `network.BACKBONE: resnet_v1_torchvision` builds. Results from it are a substitute's, never a reproduction. MSRA's is the original's,
-with planes in the order B, G, R. Nothing in a file tells the two apart.
+with planes in the order B, G, R. Neither names nor shapes tell the two apart.
 """
 
 import re
@@ -75,9 +75,14 @@ def from_caffe_layout(state: Mapping[str, np.ndarray], cfg: Config, *, source: s
         raise InputError(
             f"{source}: a ResNet in Caffe layout: expected network.BACKBONE {RESNET}, got {cfg.network.BACKBONE}"
         )
+    if np.allclose(np.asarray(cfg.network.PIXEL_MEANS, np.float64), PIXEL_MEANS, rtol=0, atol=1e-3):
+        raise InputError(
+            f"{source}: a ResNet in Caffe layout: expected network.PIXEL_MEANS of its own, got torchvision's"
+        )
     renamed, dropped = backbone_tensors(state, cfg, source)
     renamed[STEM] = np.ascontiguousarray(renamed[STEM][:, ::-1])
-    return backbone_alone(renamed, dropped, cfg, "MSRA's ResNet in Caffe layout, planes turned from B, G, R to R, G, B")
+    what = "taken for MSRA's ResNet in Caffe layout, planes turned from B, G, R to R, G, B (names and shapes would be torchvision's too)"
+    return backbone_alone(renamed, dropped, cfg, what)
 
 
 def backbone_tensors(

@@ -5,11 +5,11 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
-from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
 
+from dcn_suite.checkpoints import is_safetensors
 from dcn_suite.cli.convert_graph import GRAPH, convert_graph, graph_to_mxnet
 from dcn_suite.cli.output import note, print_json, print_table, staged_folder
 from dcn_tasks.config import Config, dump, load_config, to_plain
@@ -28,7 +28,6 @@ from weights_convert import (
     save_weights,
     to_mxnet,
 )
-from weights_convert.byte_cursor import map_file
 from weights_convert.families import configs_that_fit, dense
 from weights_convert.tensors import as_array
 
@@ -88,6 +87,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.caffe and (args.to == "mxnet" or args.symbol is not None):
+        raise InputError("--caffe goes with a .safetensors and --config; leave it out with --to mxnet and --symbol")
     if args.to == "mxnet":
         if args.verify:
             raise InputError("--verify goes with a conversion to PyTorch; leave it out with --to mxnet")
@@ -153,9 +154,7 @@ def read(source: Path, cfg: Config, *, caffe: bool) -> tuple[Params, Converted]:
 
     Args: caffe: the latter is in Caffe layout.
     """
-    with closing(map_file(source)) as start:
-        is_safetensors = start[8:9] == b"{"
-    if not is_safetensors:
+    if not is_safetensors(source):
         if caffe:
             raise InputError(
                 f"{source}: --caffe is for .safetensors under torchvision's names, got MXNet's .params: leave it out"

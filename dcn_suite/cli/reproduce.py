@@ -73,7 +73,11 @@ def run(args: argparse.Namespace) -> int:
     if args.run_table:
         if not args.what:
             raise InputError("--run: name a table, as in `dcn reproduce mnist --run`")
-        return run_rows(found[0].rows, args, root)
+        runnable = tuple(row for row in found[0].rows if row.runs != "nothing yet")
+        for row in found[0].rows:
+            if row not in runnable:
+                note(f"{row.id}: left out, nothing measures it yet")
+        return run_rows(runnable, args, root)
     return list_rows(tuple(row for table in found for row in table.rows), args, root)
 
 

@@ -60,8 +60,10 @@ PASSES: dict[tuple, Pass] = {}  # of this process, by network and data: the rows
 def look_at(network: Trained, framework: str) -> Pass:
     """Every deformable layer, over all images."""
     spec = NetworkSpec.from_config(network.cfg)
-    if spec.family == "fpn" or not spec.deformable_convolutions:
-        raise InputError("effective dilation: expected a network with one map and deformable convolutions")
+    if spec.family == "fpn" or spec.modulated_conv or not spec.deformable_convolutions:
+        raise InputError(
+            "effective dilation: expected a network with one map and deformable convolutions without masks"
+        )
     nodes = {f"{layer}_offset": layer for layer in spec.deformable_convolutions}
     maps = feature_maps(network.cfg, network.checkpoint, framework, list(nodes))
     found = {layer: EffectiveDilation() for layer in spec.deformable_convolutions}

@@ -36,10 +36,12 @@ def measure(
     checkpoint = Checkpoint(path, to_torch(params, cfg, use_test_weights=False))
     maps = feature_maps(cfg, checkpoint, framework, [node])
     note(f"{row.id} {framework}: {len(images.files)} images through {path}")
-    guesses = [
-        int((weight @ maps(to_classifier_input(read_image(file), cfg))[node].mean(axis=(1, 2)) + bias).argmax())
-        for file in watched(images.files, f"ImageNet in {framework}")
-    ]
+    guesses = []
+    for file in watched(images.files, f"ImageNet in {framework}"):
+        features = maps(to_classifier_input(read_image(file), cfg))[node].mean(axis=(1, 2))
+        if len(features) != weight.shape[1]:
+            raise InputError(f"{path}: expected a classifier of {len(features)} features, got {weight.shape[1]}")
+        guesses.append(int((weight @ features + bias).argmax()))
     error = 100 - accuracy(np.array(guesses), images.labels)
     return {"top1_error": round(error, 4)}, {"images": len(guesses), "weights": path.name}
 

@@ -90,7 +90,7 @@ def results_of(root: Path, row: Row) -> list[Result]:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and sample standard deviation over seeds; of a single one the deviation that its result has, or None."""
+    """Mean over seeds; the deviation that results have themselves, its mean, else the sample standard deviation over seeds."""
 
     mean: float
     deviation: float | None
@@ -102,16 +102,23 @@ class Spread:
 
 def summary(results: list[Result]) -> dict[tuple[str, str], Spread]:
     """By (framework, column), of what was scored on the row's own images."""
-    values: dict[tuple[str, str], list[float]] = {}
-    own: dict[tuple[str, str], float | None] = {}
+    found: dict[tuple[str, str], list[float]] = {}
+    own: dict[tuple[str, str], list[float]] = {}
     for result in filter(lambda each: each.is_the_rows, results):
         for column, value in result.values.items():
-            values.setdefault((result.framework, column), []).append(value)
-            own[result.framework, column] = result.details.get("spread", {}).get(column)
+            found.setdefault((result.framework, column), []).append(value)
+            spread = result.details.get("spread", {})
+            own.setdefault((result.framework, column), []).extend([spread[column]] if column in spread else [])
     return {
-        key: Spread(float(np.mean(each)), float(np.std(each, ddof=1)) if len(each) > 1 else own[key], len(each))
-        for key, each in values.items()
+        key: Spread(float(np.mean(values)), deviation(values, own[key]), len(values)) for key, values in found.items()
     }
+
+
+def deviation(values: list[float], own: list[float]) -> float | None:
+    """Of seeds, where results have none themselves (`spread` of their details); None of a single seed."""
+    if own:
+        return float(np.mean(own))
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 @contextmanager
@@ -124,6 +131,9 @@ def claimed(path: Path) -> Iterator[bool]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
+            return
+        if not lock.exists() or os.fstat(file.fileno()).st_ino != lock.stat().st_ino:
+            yield False  # its last holder took the file away between opening and locking it: another one may be there
             return
         try:
             yield True

@@ -115,14 +115,20 @@ def joined(cfg: Config, settings: Settings) -> Iterator[tuple[int, int]]:
 
     Raises: InputError for a device that is not there, before anything is written.
     """
+    torch_device(settings.device)
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        device_of(settings)
         yield 0, 1
         return
     if not dist.is_initialized():
         on_gpu = settings.device != "cpu" and torch.cuda.is_available()
         if on_gpu:
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            local, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+            if local >= there:
+                raise InputError(
+                    f"torchrun: process {local} of this machine has no GPU of its own, there are {there}: start fewer processes, "
+                    "or add --device cpu"
+                )
+            torch.cuda.set_device(local)
         dist.init_process_group("nccl" if on_gpu else "gloo")
     device_of(settings)
     yield dist.get_rank(), dist.get_world_size()

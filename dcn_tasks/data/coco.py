@@ -137,7 +137,7 @@ def corners_of(boxes: np.ndarray, height: int, width: int, *, original: bool) ->
     near, size = boxes[:, :2], np.maximum(boxes[:, 2:] - 1, 0)
     limit = np.array([width - 1, height - 1], np.float64)
     clipped = np.maximum(near, 0)
-    with np.errstate(over="ignore"):  # infinitely far is beyond the limit too
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is left out below
         far = np.minimum(limit, (clipped if original else near) + size)
     kept = (far >= clipped).all(axis=1) & np.isfinite(boxes).all(axis=1)
     return np.concatenate([clipped, far], axis=1), kept if original else kept & (boxes[:, 2:] > 0).all(axis=1)

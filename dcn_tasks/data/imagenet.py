@@ -42,8 +42,10 @@ def read_imagenet(folder: Path) -> LabelledImages:
         (path, label)
         for label, synset in enumerate(synsets)
         for path in sorted(synset.iterdir())
-        if path.suffix in (*IMAGE_SUFFIXES, ".JPEG")
+        if path.suffix in IMAGE_SUFFIXES
     ]
+    if not pairs:
+        raise InputError(f"{home}: expected images in the folders of its synsets, there are none")
     return LabelledImages([path for path, _ in pairs], np.array([label for _, label in pairs], np.int64))
 
 
@@ -54,7 +56,7 @@ def of_list(path: Path, home: Path) -> LabelledImages:
         name, _, label = line.strip().rpartition(" ")
         if not line.strip():
             continue
-        if not (name and label.isascii() and label.isdigit() and int(label) < NUM_CLASSES) or ".." in Path(name).parts:
+        if not (name and label.isascii() and label.isdigit() and len(label) <= 3) or ".." in Path(name).parts:
             raise InputError(
                 f"{path}, line {number}: expected a file's name and a class of 0 to 999, got {line[:80]!r}"
             )

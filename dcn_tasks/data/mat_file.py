@@ -6,6 +6,7 @@ SciPy reads far more of the format, and some damaged files end its process.
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ HEADER_BYTES = 128  # the last two say the order of bytes: "IM" is little-endian
 MATRIX, COMPRESSED = 14, 15  # miMATRIX, miCOMPRESSED
 NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}  # miINT8 ...
 STRUCT = 2  # mxSTRUCT_CLASS
-MAX_BYTES = 64 << 20  # of a file, and of a variable when unpacked
+MAX_BYTES = 64 << 20  # of a file, and of all that is unpacked from it
+MAX_ELEMENTS = 1000  # one after the other, where SBD has a handful
 
 
 def read_field(path: Path, variable: str, field: str) -> np.ndarray:
@@ -28,10 +30,13 @@ def read_field(path: Path, variable: str, field: str) -> np.ndarray:
     order = {b"IM": "<", b"MI": ">"}.get(bytes(content[HEADER_BYTES - 2 : HEADER_BYTES]))
     if order is None:
         raise ValueError("no MAT-file of level 5")
+    room = MAX_BYTES
     try:
         for kind, data in elements(content[HEADER_BYTES:], order):
             if kind == COMPRESSED:
-                ((kind, data),) = elements(unpacked(data), order)
+                whole = unpacked(data, room)
+                room -= len(whole)
+                ((kind, data),) = elements(whole, order)
             if kind == MATRIX and name_of(data, order) == variable:
                 return numbers(member(data, field, order), order)
     except (struct.error, zlib.error, KeyError, OverflowError) as error:
@@ -41,8 +46,11 @@ def read_field(path: Path, variable: str, field: str) -> np.ndarray:
 
 def elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
     """(type, content) one after the other; those of up to four bytes stand in the tag itself."""
-    at = 0
+    at = count = 0
     while at < len(data):
+        count += 1
+        if count > MAX_ELEMENTS:
+            raise ValueError(f"more than {MAX_ELEMENTS} elements one after the other")
         kind, size = struct.unpack_from(order + "II", data, at)
         start, end = at + 8, at + 8 + (size if kind == COMPRESSED else -(-size // 8) * 8)
         if kind >> 16:
@@ -53,10 +61,10 @@ def elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
         at = end
 
 
-def unpacked(data: memoryview) -> memoryview:
+def unpacked(data: memoryview, room: int) -> memoryview:
     stream = zlib.decompressobj()
-    content = stream.decompress(data, MAX_BYTES)
-    if not stream.eof:
+    content = stream.decompress(data, room + 1)
+    if not stream.eof or len(content) > room:
         raise ValueError(f"damaged, or more than {MAX_BYTES >> 20} MiB")
     return memoryview(content)
 
@@ -70,14 +78,15 @@ def parts(matrix: memoryview, order: str) -> list[tuple[int, memoryview]]:
 
 
 def name_of(matrix: memoryview, order: str) -> str:
-    return bytes(parts(matrix, order)[2][1]).decode("latin-1")
+    *_, (_, name) = islice(elements(matrix, order), 3)
+    return bytes(name).decode("latin-1")
 
 
 def member(matrix: memoryview, field: str, order: str) -> memoryview:
     """The matrix of a field of a struct's first element."""
     flags, _, _, width, names, *values = (data for _, data in parts(matrix, order))
     (length,) = struct.unpack(order + "i", width)
-    if struct.unpack_from(order + "I", flags)[0] & 0xFF != STRUCT or length <= 0:
+    if struct.unpack_from(order + "I", flags)[0] & 0xFF != STRUCT or not 0 < len(names) <= MAX_ELEMENTS * length:
         raise ValueError("no struct")
     known = [bytes(names[at : at + length]).split(b"\0")[0].decode("latin-1") for at in range(0, len(names), length)]
     return dict(zip(known, values, strict=False))[field]

@@ -42,6 +42,10 @@ def read_sbd_labels(path: Path) -> np.ndarray:
         labels = read_field(path, "GTcls", "Segmentation")
         if labels.ndim != 2:
             raise ValueError(f"of shape {labels.shape}")
+        with np.errstate(invalid="ignore"):  # what is no number at all
+            whole = (labels == labels.astype(np.uint8)).all()
+        if not whole:
+            raise ValueError("labels that are no whole numbers of a byte")
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected a mask of SBD (GTcls.Segmentation), could not read it: {error}") from error
     return np.asarray(labels, np.uint8)

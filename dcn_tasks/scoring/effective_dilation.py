@@ -4,6 +4,7 @@ The mean distance of sampling points that are neighbours in the filter, in cells
 filter's centre lies in. What the paper leaves open, and what is done here:
 
     neighbours    side by side, 12 pairs of a 3x3 filter: without offsets a filter of dilation 2 has exactly 2
+    centres       that of the cell, (i + 0.5) times its side, as the specification has it; the layers' own is up to 6 pixels off
     several boxes the smallest that the centre lies in
     objects       all that are annotated, difficult ones too
     areas         in pixels of the image as published, not as resized for the network
@@ -26,8 +27,13 @@ def neighbour_distances(offsets: np.ndarray, dilation: int, groups: int = 1) -> 
         offsets: [2 * groups * K * K, H, W], cells, (y, x) of a point after the other, as DeformableConvolution takes them.
         dilation: of the filter, cells. groups: number of channel groups with offsets of their own.
     Returns: float64 [H, W], cells.
+    Raises: ValueError where the channels are no square filter's.
     """
     side = round((len(offsets) / (2 * groups)) ** 0.5)
+    if 2 * groups * side**2 != len(offsets):
+        raise ValueError(
+            f"neighbour_distances: expected 2 * {groups} * K * K channels of offsets, got {len(offsets)}: masks among them?"
+        )
     points = offsets.astype(np.float64).reshape(groups, side, side, 2, *offsets.shape[1:])
     grid = dilation * np.arange(side, dtype=np.float64)
     points[:, :, :, 0] += grid[:, None, None, None]

@@ -3,7 +3,8 @@
 
 Not reproduced: the original appends its gradient buffers to a list with every training forward and hands back the first
 ones of it. A level that no RoI falls into then returns what an earlier step left there; here its gradient is zero. It
-also keeps every buffer for ever. And where the original feeds an empty level one RoI of zeros, nothing is computed here.
+also keeps every buffer for ever; here those of a training forward stay until its backward or the next forward. And where
+the original feeds an empty level one RoI of zeros, nothing is computed here.
 """
 
 from collections.abc import Sequence

@@ -89,9 +89,17 @@ def test_folders_of_synsets_are_classes_in_the_order_of_their_names(tmp_path):
     for index in range(NUM_CLASSES):
         (tmp_path / "val" / f"n{index:08d}").mkdir(parents=True)
     for name in ("n00000007/b.JPEG", "n00000007/a.JPEG", "n00000999/c.JPEG"):
-        save(tmp_path / "val" / name.replace(".JPEG", ".jpg"), pixels(0, 8, 8))
+        (tmp_path / "val" / name).write_bytes(b"")
     found = read_imagenet(tmp_path)
-    assert [path.name for path in found.files] == ["a.jpg", "b.jpg", "c.jpg"] and found.labels.tolist() == [7, 7, 999]
+    assert [path.name for path in found.files] == ["a.JPEG", "b.JPEG", "c.JPEG"] and found.labels.tolist() == [
+        7,
+        7,
+        999,
+    ]
+    for path in found.files:
+        path.unlink()
+    with pytest.raises(InputError, match="expected images in the folders of its synsets"):
+        read_imagenet(tmp_path)
     (tmp_path / "val" / "n00000000").rmdir()
     with pytest.raises(InputError, match="expected the folders of 1000 synsets, got 999"):
         read_imagenet(tmp_path)
@@ -105,6 +113,7 @@ def test_folders_of_synsets_are_classes_in_the_order_of_their_names(tmp_path):
         ("a.JPEG 1\nb.JPEG", "line 2"),
         ("../a.JPEG 1", "line 1"),
         ("a.JPEG ²", "line 1"),
+        ("a.JPEG " + "1" * 5000, "line 1"),
     ],
 )
 def test_a_broken_list_is_a_sentence(text, sentence, tmp_path):

@@ -1,5 +1,6 @@
 """Stored results: what they say, how they add up, and the page that is made from them alone."""
 
+import fcntl
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,28 @@ def test_mean_and_deviation_are_over_seeds_of_one_framework(tmp_path):
     found = summary(results_of(tmp_path, ROW))
     assert str(found["torch", "rotated"]) == "99.00 ± 1.00"
     assert str(found["mxnet", "rotated"]) == "50.00"
+
+
+def test_a_deviation_that_results_have_themselves_is_shown_of_one_seed_and_of_several(tmp_path):
+    row = find_row("effective-dilation/res5c")
+    for seed, value in enumerate((2.0, 4.0)):
+        result = new_result(row, "torch", seed, {"small": value}, 1.0, {"spread": {"small": 1.0 + seed}})
+        store(result_path(tmp_path, row, "torch", seed), result)
+        shown = {0: "2.00 ± 1.00", 1: "3.00 ± 1.50"}[seed]
+        assert str(summary(results_of(tmp_path, row))["torch", "small"]) == shown
+
+
+def test_a_claim_whose_file_was_taken_away_meanwhile_is_none(tmp_path, monkeypatch):
+    """Its last holder may end between another's opening and locking the file, and a third begin anew."""
+    path, lock = tmp_path / "a.json", fcntl.flock
+
+    def ended_meanwhile(file, how):
+        path.with_suffix(".lock").unlink()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", ended_meanwhile)
+    with claimed(path) as mine:
+        assert not mine
 
 
 def test_row_is_measured_only_when_every_figure_is_there(tmp_path):

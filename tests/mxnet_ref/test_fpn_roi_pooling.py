@@ -92,6 +92,39 @@ def test_repeating_a_step_repeats_its_gradients():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("deformable", [False, True])
+def test_a_backward_pass_is_of_the_last_forward_and_may_be_asked_for_twice(deformable):
+    """A training forward leaves what its backward needs; a forward of other data in between must not."""
+    import mxnet as mx
+
+    names = [f"data_p{level}" for level in (2, 3, 4, 5)]
+    names += [f"offset_{part}_p{level}" for level in (2, 3, 4, 5) for part in ("weight", "bias")] if deformable else []
+    variables = {name: mx.sym.Variable(name) for name in [*names, "rois"]}
+    attrs = {**SIDES, "output_dim": 4, "with_deformable": deformable, "op_type": "fpn_roi_pooling"}
+    values = [*maps(), *(layers() if deformable else [])]
+    arrays = {name: mx.nd.array(value) for name, value in zip(names, values, strict=True)} | {"rois": mx.nd.array(ROIS)}
+    grads = {name: mx.nd.zeros_like(arrays[name]) for name in names}
+    executor = mx.sym.Custom(name="pool", **variables, **attrs).bind(mx.cpu(), arrays, args_grad=grads)
+    heads = [mx.nd.ones_like(output) if index == 0 else mx.nd.zeros_like(output)
+             for index, output in enumerate(executor.forward(is_train=True))]  # fmt: skip
+
+    def gradients():
+        executor.backward(heads)
+        return [grads[name].asnumpy() for name in names]
+
+    first, again = gradients(), gradients()
+    executor.forward(is_train=True)
+    for name, value in zip(names[:4], maps(seed=5), strict=True):
+        arrays[name][:] = value
+    executor.forward(is_train=False)
+    between = gradients()
+    executor.forward(is_train=True)
+    own = gradients()
+    for one, other in zip([*first, *between], [*again, *own], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not deformable or any((one != other).any() for one, other in zip(first, own, strict=True))
+
+
 def test_a_gradient_is_the_slope_of_the_pooled_values():
     """Central differences in the bias of P3's offset layer, in float64."""
     import mxnet as mx

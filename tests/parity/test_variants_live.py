@@ -46,6 +46,9 @@ WITH_GRADIENTS = (
 )
 
 
+assert set(WITH_GRADIENTS) <= set(VARIANTS)
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_variant_holds(name):
     config, overrides = VARIANTS[name]
