@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from dcn_suite.cli.main import main
-from dcn_suite.parity.memory import keeps_freed_memory
+from dcn_suite.parity.memory import keeps_freed_memory, resident_bytes
 from dcn_suite.parity.suite import PlannedRun, Results, planned_runs, results, run_all
 from dcn_suite.parity.suite import plan as plan_of_all
 from dcn_suite.parity.suite.page import MEMORY_LIMIT_GIB, all_hold, cells, markdown
@@ -142,7 +142,10 @@ def test_mxnets_blas_is_told_of_the_processor_unless_the_user_told_it(monkeypatc
 def test_freed_memory_is_kept_for_the_next_map_unless_the_user_has_other_wishes(monkeypatch):
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     assert "mmap_threshold" in environment()["GLIBC_TUNABLES"]
-    assert keeps_freed_memory(environment()["GLIBC_TUNABLES"])
-    assert not any(map(keeps_freed_memory, ("", "glibc.malloc.trim_threshold=131072", "glibc.malloc.perturb=1")))
+    assert keeps_freed_memory(environment()["GLIBC_TUNABLES"], 9 << 30)
+    assert not keeps_freed_memory(environment()["GLIBC_TUNABLES"], 11 << 30)
+    for other in ("", "glibc.malloc.trim_threshold=131072", "glibc.malloc.perturb=1"):
+        assert not keeps_freed_memory(other, 0)
+    assert 1 << 20 < resident_bytes() < 1 << 40
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.perturb=1")
     assert environment()["GLIBC_TUNABLES"] == "glibc.malloc.perturb=1"
