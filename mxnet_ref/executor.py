@@ -109,7 +109,7 @@ def first_outputs(symbol: mx.sym.Symbol, names: Sequence[str]) -> mx.sym.Symbol:
     listed = internals.list_outputs()
     outputs = [name if name in listed else f"{name}_output" for name in names]
     if unknown := [name for name in outputs if name not in listed]:
-        raise InputError(f"outputs_of: the graph has no node for {', '.join(unknown)}")
+        raise InputError(f"first_outputs: the graph has no node for {', '.join(unknown)}")
     return mx.sym.Group([internals[listed.index(name)] for name in outputs])
 
 

@@ -73,11 +73,10 @@ def run(args: argparse.Namespace) -> int:
     if args.run_table:
         if not args.what:
             raise InputError("--run: name a table, as in `dcn reproduce mnist --run`")
-        runnable = tuple(row for row in found[0].rows if row.runs != "nothing yet")
         for row in found[0].rows:
-            if row not in runnable:
+            if not row.has_command:
                 note(f"{row.id}: left out, nothing measures it yet")
-        return run_rows(runnable, args, root)
+        return run_rows(tuple(row for row in found[0].rows if row.has_command), args, root)
     return list_rows(tuple(row for table in found for row in table.rows), args, root)
 
 

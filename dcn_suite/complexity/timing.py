@@ -156,10 +156,11 @@ def environment() -> dict[str, object]:
     def version(package: str) -> str:
         return importlib.metadata.version(package) if find_spec(package) else "not installed"
 
+    core = os.environ.get("OPENBLAS_CORETYPE")
     return {
         "threads": torch.get_num_threads(),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "not set: MXNet runs on one thread"),
-        **{name: os.environ[name] for name in ("OPENBLAS_CORETYPE",) if name in os.environ},
+        **({"OPENBLAS_CORETYPE": core} if core else {}),
         "load": round(os.getloadavg()[0], 1),
         "machine": platform.machine(),
         "python": platform.python_version(),

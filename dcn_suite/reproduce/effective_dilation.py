@@ -9,6 +9,7 @@ import numpy as np
 from dcn_suite.feature_maps import feature_maps
 from dcn_suite.reproduce.registry import Row
 from dcn_suite.reproduce.training import Trained, trained
+from dcn_tasks.boxes import areas
 from dcn_tasks.data.reading import watched
 from dcn_tasks.errors import InputError
 from dcn_tasks.images import to_network_input
@@ -72,17 +73,16 @@ def look_at(network: Trained, framework: str) -> Pass:
         sample = network.dataset[index]
         data_, im_info = to_network_input(sample.read_image(), network.cfg)
         scale = float(im_info[0, 2])
-        areas = (sample.boxes[:, 2:] - sample.boxes[:, :2] + 1).prod(axis=1)
-        published.append(areas)
-        resized.append(areas * scale**2)
+        published.append(areas(sample.boxes))
+        resized.append(published[-1] * scale**2)
         for node, offsets in maps(data_).items():
             layer = nodes[node]
             sizes = object_sizes(sample.boxes, offsets.shape[1:], spec.feature_strides[0] / scale)
-            dilation = spec.res5_dilation if layer.startswith("res5") else 1
+            dilation = spec.dilation(int(layer.removeprefix("res")[0]))  # res5a_branch2b is of stage 5
             found[layer].add(neighbour_distances(offsets, dilation, spec.num_deformable_group), sizes)
     return Pass(found, {"published": tertiles(published), "resized": tertiles(resized)}, network.image_set)
 
 
-def tertiles(areas: Sequence[np.ndarray]) -> list[float]:
-    every = np.concatenate([np.zeros(0), *areas])
+def tertiles(values: Sequence[np.ndarray]) -> list[float]:
+    every = np.concatenate([np.zeros(0), *values])
     return [round(float(value), 1) for value in np.quantile(every, (1 / 3, 2 / 3))] if len(every) else []

@@ -79,6 +79,11 @@ class Row:
         return tuple(column for column in columns if " s, " not in column and not column.startswith("seconds"))
 
     @property
+    def has_command(self) -> bool:
+        """Whether `dcn reproduce` measures it."""
+        return self.runs != "nothing yet"
+
+    @property
     def training(self) -> "Row":
         """The row whose training this one measures: its own, or another's."""
         return find_row(self.setting["of"]) if "of" in self.setting else self

@@ -57,9 +57,12 @@ class Run:
         return " ".join(filter(None, parts))
 
 
+Measure = Callable[[Run, Choice, Note], tuple[dict[str, float], float, dict]]  # -> values, processor seconds, details
+
+
 def runs_of(row: Row, choice: Choice) -> list[Run]:
     """Raises: InputError for a framework or column that the row has not, and for a row that no command measures yet."""
-    if row.runs == "nothing yet":
+    if not row.has_command:
         raise InputError(f"{row.id}: nothing measures this row yet; published: {published(row)}")
     frameworks = chosen(choice.frameworks, row.frameworks, f"{row.id}: --framework")
     seeds = row.seeds if choice.seeds is None else choice.seeds
@@ -100,6 +103,17 @@ def perform(runs: list[Run], choice: Choice, note: Note) -> Iterator[Run]:
             yield run
 
 
+def timed(measure: Callable[[Run, Choice, Note], tuple[dict[str, float], dict]]) -> Measure:
+    """A measure, with the seconds of processor time that it takes."""
+
+    def with_seconds(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], float, dict]:
+        started = time.process_time()
+        values, details = measure(run, choice, note)
+        return values, time.process_time() - started, details
+
+    return with_seconds
+
+
 def classification(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], float, dict]:
     from dcn_suite.reproduce.classification import cell_of, run_cell
 
@@ -117,27 +131,27 @@ def images_of(data: str, folder: Path):
     return read_images(data, folder)
 
 
-def complexity(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], float, dict]:
+@timed
+def complexity(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], dict]:
     """Millions of parameters by the paper's rule; details hold every part of both networks."""
     from dcn_suite.complexity.page import as_dict
     from dcn_suite.complexity.rows import VARIANTS, paper_rows
     from dcn_suite.complexity.table import CountedRow, counted
 
-    started = time.process_time()
     (row,) = (each for each in paper_rows() if each.id == run.row.id)
     found = CountedRow(row, (counted(row.load(0)), counted(row.load(1))))
     values = {
         f"million parameters, {variant}": round(found.counted(place), 3) for place, variant in enumerate(VARIANTS)
     }
-    return values, time.process_time() - started, as_dict(found)
+    return values, as_dict(found)
 
 
-def training(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], float, dict]:
+@timed
+def training(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], dict]:
     """Trains by the row's configuration, going on where an earlier try stopped, and scores the last checkpoint."""
     from dcn_suite.reproduce.training import train_and_score
 
-    started = time.process_time()
-    values, details = train_and_score(
+    return train_and_score(
         run.row,
         run.framework,
         run.seed,
@@ -146,28 +160,25 @@ def training(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], fl
         image_set=run.image_set or None,
         note=note,
     )
-    return values, time.process_time() - started, details
 
 
-def effective_dilation(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], float, dict]:
+@timed
+def effective_dilation(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], dict]:
     """A layer's mean by size of object; the first layer trains and looks at the images, the others find that done."""
     from dcn_suite.reproduce.effective_dilation import measure
 
-    started = time.process_time()
-    values, details = measure(run.row, run.framework, run.seed, data=choice.data, work=run.work(choice.work), note=note)
-    return values, time.process_time() - started, details
+    return measure(run.row, run.framework, run.seed, data=choice.data, work=run.work(choice.work), note=note)
 
 
-def imagenet(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], float, dict]:
+@timed
+def imagenet(run: Run, choice: Choice, note: Note) -> tuple[dict[str, float], dict]:
     """The error of a backbone's first guess."""
     from dcn_suite.reproduce.imagenet import measure
 
-    started = time.process_time()
-    values, details = measure(run.row, run.framework, data=choice.data, note=note)
-    return values, time.process_time() - started, details
+    return measure(run.row, run.framework, data=choice.data, note=note)
 
 
-MEASURES: dict[str, Callable[[Run, Choice, Note], tuple[dict[str, float], float, dict]]] = {
+MEASURES: dict[str, Measure] = {
     "classification": classification,
     "complexity": complexity,
     "training": training,

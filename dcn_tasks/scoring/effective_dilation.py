@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dcn_tasks.boxes import areas
+
 SIZES = ("small", "medium", "large", "background")
 LIMITS_PX2 = (96.0**2, 224.0**2)  # between small and medium, medium and large objects
 BACKGROUND = SIZES.index("background")
@@ -54,12 +56,11 @@ def object_sizes(boxes: np.ndarray, shape: tuple[int, int], cell_px: float) -> n
     """
     found = np.full(shape, BACKGROUND)
     y, x = ((np.arange(count) + 0.5) * cell_px for count in shape)
-    sides = boxes[:, 2:] - boxes[:, :2] + 1
-    areas = sides.prod(axis=1)
-    for index in np.argsort(-areas, kind="stable"):  # the smallest last
+    area = areas(boxes)
+    for index in np.argsort(-area, kind="stable"):  # the smallest last
         x1, y1, x2, y2 = boxes[index]
         inside = ((y >= y1) & (y < y2 + 1))[:, None] & (x >= x1) & (x < x2 + 1)
-        found[inside] = np.searchsorted(LIMITS_PX2, areas[index], side="right")
+        found[inside] = np.searchsorted(LIMITS_PX2, area[index], side="right")
     return found
 
 
