@@ -45,6 +45,7 @@ class Witness:
         self.symbol, self.dtype = symbol, dtype
         self.arg, self.aux = dict(arg), dict(aux)
         self.json = json.loads(symbol.tojson())
+        self.auxiliary = set(symbol.list_auxiliary_states())
         nodes, self.keys_of = graph_nodes(symbol)
         self.nodes = {node.name: node for node in nodes}
         places = [place for place, node in enumerate(self.json["nodes"]) if node["op"] != "null"]
@@ -65,7 +66,7 @@ class Witness:
             self.symbol if grad else self.with_every_output(),
             args,
             grads,
-            {name: self.array(self.aux[name]) for name in self.symbol.list_auxiliary_states()},
+            {name: self.array(self.aux[name]) for name in self.auxiliary},
         )
         waiting = {name: list(keys) for name, keys in self.keys_of.items()}
 
@@ -127,17 +128,16 @@ class Witness:
         new_nodes: list[dict] = []
         arguments: dict[str, str] = {}
         moved: dict[tuple[int, int], list[int]] = {}
-        auxiliary = set(self.symbol.list_auxiliary_states())
         for place in places:
             node = self.json["nodes"][place]
             sources = []
             for source, index, *_ in node["inputs"]:
                 if (source, index) not in moved:
                     key = self.key(source, index)
-                    name = key if key in auxiliary else key.replace(":", "_of_")
+                    name = key if key in self.auxiliary else key.replace(":", "_of_")
                     moved[source, index] = [len(new_nodes), 0, 0]
                     new_nodes.append({"op": "null", "name": name, "inputs": []})
-                    if key not in auxiliary:
+                    if key not in self.auxiliary:
                         arguments[name] = key
                 sources.append(moved[source, index])
             for index in range(len(self.nodes[self.name_at[place]].outputs)):

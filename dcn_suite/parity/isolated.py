@@ -13,7 +13,7 @@ from dcn_suite.parity.matching import match_boxes
 from dcn_suite.parity.overlap import ahead
 from dcn_suite.parity.port import Port
 from dcn_suite.parity.pyramid_pool import PyramidPool, pyramid_masks
-from dcn_suite.parity.reference import DTYPES, NodeRun, Reference, head_gradients, probes
+from dcn_suite.parity.reference import DTYPES, Arrays, NodeRun, Reference, head_gradients, probes
 from dcn_suite.parity.rows import Row, counted_row, failed_row, judged_row
 from dcn_suite.parity.segments import WITHOUT_CPU_BACKWARD, Segment
 from torch_port.models import replaying
@@ -37,15 +37,21 @@ def isolated_rows(
         grad: compare gradients too.
     """
 
-    def witnessed(segment: Segment) -> list[tuple[str, dict, dict]]:
+    def fed(segment: Segment) -> tuple[Segment, Arrays]:
+        """What it reads, from disk; and the head gradients that three witnesses will ask for are drawn."""
+        if grad:
+            head_gradients(segment.name, [reference.entry(kind, "float32", key) for key in segment.outputs])
+        return segment, {key: reference.entry(kind, "float32", key) for key in segment.inputs}
+
+    def witnessed(what: tuple[Segment, Arrays]) -> list[tuple[str, dict, dict]]:
         """Each probe with its inputs and MXNet's runs."""
-        recorded = {key: reference.entry(kind, "float32", key) for key in segment.inputs}
+        segment, recorded = what
         return [
             (probe, inputs, reference.isolated(kind, segment, inputs, grad=grad, probe=probe))
             for probe, inputs in probes(segment, recorded).items()
         ]
 
-    for segment, cases in zip(segments, ahead(witnessed, segments), strict=True):
+    for segment, cases in zip(segments, ahead(witnessed, ahead(fed, segments)), strict=True):
         rows: list[Row] = []
         with_gradients = partial(reference.isolated, kind, segment, grad=True)
         for probe, inputs, theirs in cases:

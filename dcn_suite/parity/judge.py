@@ -125,9 +125,9 @@ def largest_difference(a: np.ndarray, b: np.ndarray, counted: np.ndarray | None 
             if mask:
                 x, y = x[mask[0]], y[mask[0]]
             between = np.abs(np.subtract(x, y, dtype=np.float64))
-            if not np.isfinite(between.max(initial=0.0)):
-                between = np.where(np.equal(x, y), 0.0, between)
             most = float(between.max(initial=0.0))
+            if not np.isfinite(most):
+                most = float(np.where(np.equal(x, y), 0.0, between).max(initial=0.0))
             if most != most:
                 return most
             result = max(result, most)

@@ -5,12 +5,14 @@ Both frameworks leave a core idle for long: MXNet's float64 convolutions run on 
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import BoundedSemaphore
+from threading import Condition
 from typing import TypeVar
+
+import numpy as np
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
-WAITING = 2  # arrays of a running network that wait to be judged, and are kept in memory for that
+WAITING = 1 << 30  # bytes of a running network's arrays that wait to be judged, and are kept in memory for that
 
 
 def ahead(function: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[Found]:
@@ -32,32 +34,41 @@ def ahead(function: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[
 class Later:
     """A block's calls that another thread makes, in order; the block ends when all are made.
 
-    At most WAITING calls are pending; the next one waits. Raises: at the end, what the first failing call raised, unless the
-    block itself raised; calls after a failing one are not made.
+    Arrays given to pending calls have at most WAITING bytes together, one array aside: the next call waits. A network's forward
+    pass hands out its arrays faster than they are judged, and its backward pass none: what is pending is judged then.
+
+    Raises: at the end, what the first failing call raised, unless the block itself raised; calls after a failing one are not
+        made.
     """
 
     def __init__(self) -> None:
         self.thread = ThreadPoolExecutor(max_workers=1)
-        self.places = BoundedSemaphore(WAITING)
+        self.pending = 0  # bytes
+        self.freed = Condition()
         self.failure: BaseException | None = None
 
     def __call__(self, function: Callable) -> Callable[..., None]:
         """The function, to be called now and carried out later."""
 
         def submit(*args: object) -> None:
-            self.places.acquire()
-            self.thread.submit(self.carry_out, function, *args)
+            size = sum(each.nbytes for each in args if isinstance(each, np.ndarray))
+            with self.freed:
+                self.freed.wait_for(lambda: not self.pending or self.pending + size <= WAITING)
+                self.pending += size
+            self.thread.submit(self.carry_out, size, function, *args)
 
         return submit
 
-    def carry_out(self, function: Callable, *args: object) -> None:
+    def carry_out(self, size: int, function: Callable, *args: object) -> None:
         try:
             if self.failure is None:
                 function(*args)
         except BaseException as error:  # it is raised in the thread that waits
             self.failure = error
         finally:
-            self.places.release()
+            with self.freed:
+                self.pending -= size
+                self.freed.notify()
 
     def __enter__(self) -> "Later":
         return self

@@ -41,7 +41,7 @@ class Port:
         return self.network.train_limits if self.is_train else self.network.test_limits
 
     def tensor(self, array: np.ndarray) -> Tensor:
-        return torch.as_tensor(np.array(array), dtype=DTYPES[self.dtype])
+        return torch.tensor(np.ascontiguousarray(array), dtype=DTYPES[self.dtype])
 
     def module(self, segment: Segment) -> nn.Module:
         return self.network.get_submodule(segment.module)

@@ -47,9 +47,9 @@ def head_gradients(name: str, outputs: Sequence[np.ndarray]) -> tuple[np.ndarray
     return normals(name, tuple(output.shape for output in outputs))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def normals(name: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[np.ndarray, ...]:
-    """The last ones are kept: three witnesses of a node ask for the same, and MXNet is a node ahead.
+    """The last ones are kept: three witnesses of a node ask for the same, MXNet is a node ahead, and drawing another one.
 
     A large map repeats PERIOD of them: drawing takes longer than many a node.
     """

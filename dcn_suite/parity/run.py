@@ -1,11 +1,12 @@
 """A whole parity run: MXNet's side recorded or read, PyTorch's side computed, the table and the report."""
 
+import copy
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -27,11 +28,11 @@ from dcn_tasks.errors import InputError
 from dcn_tasks.recording import Recording
 from dcn_tasks.streams import Draws
 from dcn_tasks.task import SEGMENTATION, task_of
-from torch_port.models import ClassAwareRPN, DeepLab, TwoStage, build_network
+from torch_port.models import Network, build_network
 from weights_convert import Params, WeightsFile, node_map, tensor_paths, to_torch
 
 Step = Callable[[str], None]
-Spoil = Callable[[TwoStage | ClassAwareRPN | DeepLab], None]
+Spoil = Callable[[Network], None]
 DRAWN = 0.3  # boxes above this score are drawn
 
 
@@ -146,11 +147,12 @@ def pictures(reference: Reference, free: FreeRun | LabelRun, cfg: Config) -> tup
 
 @dataclass
 class Bench:
-    """Builds PyTorch's networks for one reference."""
+    """Builds PyTorch's networks for one reference. built: by whether they have the `_test` weights, in float32; never run."""
 
     reference: Reference
     cfg: Config
     settings: Settings
+    built: dict[bool, Network] = field(default_factory=dict)
 
     def segments(self, kind: str) -> tuple[list[Segment], list[Node]]:
         modules = node_map(self.cfg, kind == "train")
@@ -161,8 +163,15 @@ class Bench:
         return self.port(kind, dtype, onednn=not self.settings.grad)
 
     def port(self, kind: str, dtype: str, *, onednn: bool) -> Port:
-        network = build_network(self.cfg)
+        """One with a network of its own: a comparison makes nine, and drawing weights only to replace them takes seconds."""
         test = kind == "test" and self.settings.use_test_weights
+        if test not in self.built:
+            self.built[test] = self.network(test)
+        draws = Draws(self.reference.about["seed"])
+        return Port(copy.deepcopy(self.built[test]), dtype, kind == "train", draws, onednn)
+
+    def network(self, test: bool) -> Network:
+        network = build_network(self.cfg)
         if self.settings.weights is not None:
             state = self.settings.weights.state | ({} if test else self.settings.weights.train)
         else:
@@ -170,7 +179,7 @@ class Bench:
         network.load_state_dict({name: torch.as_tensor(value) for name, value in state.items()})
         if self.settings.spoil:
             self.settings.spoil(network)
-        return Port(network, dtype, kind == "train", Draws(self.reference.about["seed"]), onednn)
+        return network
 
 
 def params_of(arrays: Arrays) -> Params:

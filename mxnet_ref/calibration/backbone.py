@@ -31,11 +31,17 @@ def calibrate_backbone(graph: Graph) -> None:
     Args: graph: with network.USE_GLOBAL_STATS off: with batch statistics every layer sees normalised input already, so that
         one pass gives the statistics of all.
     """
-    for name in graph.spec.deformable_convolutions:  # one by one: the offsets of one move the input of the next
-        graph.scale({f"{name}_offset": OFFSET_STD_PX}, is_train=True)
     nodes = json.loads(graph.symbol.tojson())["nodes"]
     norms = {node["name"]: nodes[node["inputs"][0][0]]["name"] for node in nodes if node["op"] == "BatchNorm"}
-    found = graph.read(list(norms.values()), is_train=True)
+    offsets = [f"{name}_offset" for name in graph.spec.deformable_convolutions]
+    found, rest = {}, graph
+    if early := graph.up_to_waist(offsets[0], [*norms.values(), *offsets]) if offsets else []:  # computed once
+        *_, waist = early
+        found = graph.read([waist, *(name for name in norms.values() if name in early)], is_train=True)
+        rest = graph.given({waist: found[waist]})
+    for name in offsets:  # one by one: the offsets of one move the input of the next
+        rest.scale({name: OFFSET_STD_PX}, is_train=True)
+    found |= rest.read([name for name in norms.values() if name not in found], is_train=True)
     for norm, source in norms.items():
         value = found[source].astype(np.float64)
         graph.aux[f"{norm}_moving_mean"][:] = value.mean(axis=(0, 2, 3))

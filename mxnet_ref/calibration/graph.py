@@ -11,7 +11,7 @@ from dcn_tasks.config import Config
 from dcn_tasks.network import NetworkSpec
 from mxnet_ref.backbone import backbone_of
 from mxnet_ref.build import build_symbol
-from mxnet_ref.executor import Arrays, outputs_of
+from mxnet_ref.executor import Arrays, first_outputs, outputs_of
 
 
 @dataclass
@@ -71,7 +71,30 @@ class Graph:
 
     def behind(self, names: Sequence[str]) -> "Graph":
         """The part behind the nodes of these names, whose first outputs are inputs: computed once, here."""
-        return Graph(self.cfg, cut(self.symbol, names), self.arg, self.aux, {**self.inputs, **self.read(names)})
+        return self.given(self.read(names))
+
+    def given(self, maps: Arrays) -> "Graph":
+        """The part behind the nodes of these names, whose first outputs are these."""
+        return Graph(self.cfg, cut(self.symbol, list(maps)), self.arg, self.aux, {**self.inputs, **maps})
+
+    def up_to_waist(self, layer: str, wanted: Sequence[str]) -> list[str]:
+        """The nodes up to the last one before a layer on which, and on parameters, all later ones rest; [] where none is.
+
+        Args: wanted: the nodes that matter; what leads to none of them is left out.
+        """
+        nodes = json.loads(first_outputs(self.symbol, wanted).tojson())["nodes"]
+        last_reader = {source: place for place, node in enumerate(nodes) for source, *_ in node["inputs"]}
+        names, waist, furthest = [], 0, 0
+        for place, node in enumerate(nodes):
+            if node["name"] == layer:
+                break
+            if node["op"] == "null":
+                continue
+            names.append(node["name"])
+            if furthest <= place:
+                waist = len(names)
+            furthest = max(furthest, last_reader.get(place, 0))
+        return names[:waist]
 
     def source_of(self, layer: str) -> str:
         """The node that a layer reads."""

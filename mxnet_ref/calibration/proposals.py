@@ -9,7 +9,7 @@ from dcn_tasks.network import NetworkSpec
 from dcn_tasks.proposals import Proposals, propose_from_pyramid
 from dcn_tasks.pyramid import levels_of, size_in_levels
 from dcn_tasks.streams import Draws
-from mxnet_ref.calibration.graph import Graph, cut
+from mxnet_ref.calibration.graph import Graph
 from mxnet_ref.executor import Arrays
 from mxnet_ref.heads.fpn import LEVELS as POOLED_LEVELS
 from mxnet_ref.neck import Pyramid
@@ -90,10 +90,10 @@ def proposals(
 
 def tied_proposals(graph: Graph, outputs: Arrays) -> int:
     """Proposals that repeat another's score: their order would be luck. Args: outputs: of the RPN, by name."""
-    cut_off = Graph(graph.cfg, cut(graph.symbol, list(outputs)), graph.arg, graph.aux, {**graph.inputs, **outputs})
+    behind = graph.given(outputs)
     prob = "rpn_cls_prob_t" if graph.spec.family == "fpn" else "rpn_cls_prob_reshape"
     levels = rpn_levels(graph.spec)
-    found = cut_off.read([f"{prob}{level}" for level in levels])
+    found = behind.read([f"{prob}{level}" for level in levels])
     foreground = [value[0, value.shape[1] // 2 :] for value in found.values()]
     deltas = [outputs[f"rpn_bbox_pred{level}"][0] for level in levels]
     kept = proposals(graph.cfg, foreground, deltas, graph.inputs["im_info"][0])

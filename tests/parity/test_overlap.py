@@ -2,6 +2,7 @@
 
 import threading
 
+import numpy as np
 import pytest
 
 from dcn_suite.parity import overlap
@@ -39,9 +40,9 @@ def test_calls_are_made_in_order_by_the_end_of_the_block():
     made = []
     with Later() as later:
         note = later(made.append)
-        for place in range(3 * overlap.WAITING):
+        for place in range(6):
             note(place)
-    assert made == list(range(3 * overlap.WAITING))
+    assert made == list(range(6))
 
 
 def test_calls_overlap_with_the_block():
@@ -55,7 +56,7 @@ def test_a_failing_call_ends_the_others_and_is_raised_at_the_end():
     made = []
     with pytest.raises(ZeroDivisionError), Later() as later:
         later(lambda: 1 / 0)()
-        for place in range(3 * overlap.WAITING):
+        for place in range(6):
             later(made.append)(place)
     assert made == []
 
@@ -66,20 +67,21 @@ def test_the_blocks_own_failure_is_the_one_that_is_raised():
         raise KeyError("the block's")
 
 
-def test_no_more_than_a_few_calls_wait(monkeypatch):
-    monkeypatch.setattr(overlap, "WAITING", 2)
+@pytest.mark.parametrize("room, waiting", [(24, 3), (23, 2), (7, 1)])
+def test_arrays_that_wait_fill_a_bounded_room(monkeypatch, room, waiting):
+    monkeypatch.setattr(overlap, "WAITING", room)
     gate, submitted = threading.Event(), []
 
     def fill(later: Later) -> None:
-        for place in range(4):
-            later(gate.wait)(PATIENCE)
+        for place in range(5):
+            later(lambda array: gate.wait(PATIENCE))(np.zeros(1))  # 8 bytes
             submitted.append(place)
 
     with Later() as later:
         filler = threading.Thread(target=fill, args=(later,))
         filler.start()
         filler.join(timeout=0.5)
-        assert filler.is_alive() and submitted == [0, 1]
+        assert filler.is_alive() and len(submitted) == waiting
         gate.set()
         filler.join(PATIENCE)
-    assert submitted == [0, 1, 2, 3]
+    assert submitted == [0, 1, 2, 3, 4]
