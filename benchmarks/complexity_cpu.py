@@ -8,6 +8,7 @@ Afterwards `dcn complexity --page docs/complexity.md` writes the page.
 """
 
 import argparse
+import datetime
 import json
 import shlex
 import subprocess
@@ -44,7 +45,9 @@ def main() -> None:
         found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
         loads = [*stored["environment"].get("load", []), found["environment"]["load"]]
         stored["environment"] = found["environment"] | {"load": [min(loads), max(loads)]}  # of all networks timed
+        measured = f"{datetime.date.today()}, {args.turns} turns, load {found['environment']['load']}"
         for each in found["timings"]:
+            each["measured"] = measured
             if name in OTHERS:  # CONFIG has no variants: by the names given here
                 each |= {"network": name, "variant": "deformable" if "_dcn" in each["network"] else "plain"}
             timings[each["network"], each["variant"], each["framework"]] = each

@@ -63,7 +63,7 @@ def in_torch(cfg: Config, checkpoint: Checkpoint, segments: bool, device: str | 
 
     network = build_network(cfg)
     network.load_state_dict(checkpoint.state)
-    return (Segmenter if segments else Detector)(network.to(torch_device(device)), cfg)
+    return (Segmenter if segments else Detector)(network.to(torch_device(device)), cfg, fold=True)
 
 
 def in_mxnet(cfg: Config, checkpoint: Checkpoint, segments: bool) -> Callable:

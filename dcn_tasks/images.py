@@ -92,7 +92,7 @@ def read_label_map(path: str | os.PathLike) -> np.ndarray:
                 raise InputError(
                     f"{path}: expected a label map of one byte a pixel (palette or grey), got {picture.mode}"
                 )
-            return np.asarray(picture if picture.mode != "1" else picture.convert("L"), np.uint8)
+            return np.asarray(picture, np.uint8)  # of one bit a pixel: 0 and 1, not the 255 of its grey
     except InputError:
         raise
     except UNREADABLE as error:

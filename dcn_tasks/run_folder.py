@@ -9,6 +9,7 @@ import yaml
 from dcn_tasks.config import Config, dump
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
+from dcn_tasks.training_log import METRICS
 
 FACTS, CONFIG = "run.json", "config.yaml"
 MAY_DIFFER = ("versions", "threads")  # of the facts: the recipe is the same, the last bits may not be
@@ -26,7 +27,9 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        return (self.path / FACTS).is_file()
+        """Whether a training is in it that did something: one that was refused at its start may be put right and start anew."""
+        done = (self.path / METRICS, *self.path.glob("last.*"), *self.path.glob(f"{self.prefix.name}-*"))
+        return (self.path / FACTS).is_file() and any(file.is_file() for file in done)
 
     def begin(self, cfg: Config, facts: Mapping[str, object], *, resume: bool) -> dict[str, object]:
         """Claim the folder: run.json (`facts`) and config.yaml, or, to go on, check that they are the same.

@@ -13,6 +13,7 @@ from rich.text import Text
 from dcn_tasks.files import atomic_path
 
 METRICS, TEXT, SCALARS = "metrics.jsonl", "training.log", "tensorboard"
+ROW_FACTS = ("update", "epoch", "lr", "seconds")  # of a row of METRICS, beside the means of its updates
 
 
 class TrainingBar(Progress):

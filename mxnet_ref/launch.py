@@ -5,6 +5,7 @@ python -m mxnet_ref.launch --workers 2 -m dcn_suite.cli.main train CONFIG --fram
 
 import argparse
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if not args.command:
         parser.error("-m: expected a module and its options")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that none outlives it
     parts = [SCHEDULER, *[SERVER] * args.servers, *[WORKER] * args.workers]
     shared = {"DMLC_PS_ROOT_URI": HOME, "DMLC_PS_ROOT_PORT": str(free_port()), "DMLC_NODE_HOST": HOME}
     shared |= {"DMLC_NUM_SERVER": str(args.servers), "DMLC_NUM_WORKER": str(args.workers)}

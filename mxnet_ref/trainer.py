@@ -134,7 +134,7 @@ class Trainer:
         if bad := [name for name, value in zip(names, sums, strict=True) if not np.isfinite(value)]:
             raise TrainingDiverged(
                 f"update {self.updates}: expected finite weights after it, got overflow in {bad[0]} and {len(bad) - 1} others: "
-                "go back to the last state with a lower TRAIN.lr or a longer warm-up"
+                "start again from the last checkpoint (--weights, another --output) with a lower TRAIN.lr or a longer warm-up"
             )
 
     @property

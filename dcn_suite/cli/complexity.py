@@ -47,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--turns: expected at least 1, got {args.turns}")
     if args.page and (args.configs or args.time or args.row):
         raise InputError("--page writes the paper's table, counted: leave out CONFIG, --row and --time")
+    if args.configs and args.row:
+        raise InputError("--row is of the paper's table: leave it out, or CONFIG")
     if args.time:  # before any framework starts its threads
         os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     return of_configs(args) if args.configs else of_the_paper(args)

@@ -19,6 +19,7 @@ from dcn_tasks.data.dataset import ListedDataset
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
 from dcn_tasks.scoring import coco_results, coco_scores
+from dcn_tasks.scoring.coco_ap import refuse_repeated
 from dcn_tasks.task import SEGMENTATION, task_of
 
 EXAMPLES = """examples:
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     dataset = limited(open_dataset(cfg, "test", args.data, image_set=args.image_set, bad=bad), args.limit)
     if args.results and not isinstance(dataset, CocoDataset):
         raise InputError(f"--results: COCO's result file is for COCO's data, not for {dataset.name}")
+    refuse_unscorable(args, cfg, dataset)
     part, parts = (int(word) for word in args.part.split("/")) if args.part else (0, 1)
     if args.processes > 1:
         findings = shared(args, args.processes)
@@ -83,6 +85,23 @@ def run(args: argparse.Namespace) -> int:
         return 0
     report(args, cfg, dataset, findings)
     return 0
+
+
+def refuse_unscorable(args: argparse.Namespace, cfg: Config, dataset: Dataset) -> None:
+    """Raises: InputError for what would be found out when every image has been looked at."""
+    for option, file in (("--results", args.results), ("--out", args.out)):
+        if file is not None and file.is_dir():
+            raise InputError(f"{option}: expected a file to write, {file} is a folder")
+    if isinstance(dataset, CocoDataset) and task_of(cfg) is not SEGMENTATION:
+        if any(api.anns for api in dataset.apis):
+            refuse_repeated(dataset)
+        elif not args.results:
+            raise InputError(
+                f"{dataset.name}: expected annotated objects to score with, there are none (a test set?): --results FILE writes what "
+                "COCO's server scores"
+            )
+        elif args.out or args.json:
+            raise InputError(f"--out and --json hold scores, and {dataset.name} has none to give: leave them out")
 
 
 def limited(dataset: Dataset, limit: int | None) -> Dataset:

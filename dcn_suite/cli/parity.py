@@ -88,6 +88,12 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--only, --fresh, --results and --page go with `dcn parity all`")
     if args.float32 and (args.grad or args.steps or args.record):
         raise InputError("--float32 leaves out what --grad, --steps and --record want: leave out one of them")
+    if args.steps is not None and (args.record or args.size):
+        raise InputError(
+            "--steps trains at the configuration's own SCALES and records nothing: leave out --size and --record"
+        )
+    if args.seed < 0:
+        raise InputError(f"--seed: expected 0 or more, got {args.seed}")
     return run_one(args.config, args)
 
 

@@ -47,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("config", metavar="CONFIG", help="YAML path or a name under configs/ without suffix")
-    parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="JPEG, PNG ...")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="JPEG, PNG ..., turned as EXIF says")
     parser.add_argument(
         "--weights", metavar="FILE", type=Path, required=True, help=".params, .safetensors, or a `dcn convert` folder"
     )
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
 
 def looked_at(path: Path, predictor: Predictor) -> tuple[np.ndarray, Prediction]:
     """The image and what was found in it. Raises: InputError, with its name, for one that cannot be read or looked at."""
-    image = read_image(path)
+    image = read_image(path, turned=True)
     try:
         return image, predictor(image)
     except InputError as error:

@@ -65,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     from dcn_suite.reproduce.registry import find_row, find_table, results_root, tables
 
     root = args.results or results_root()
+    if any(seed < 0 for seed in args.seeds or ()):
+        raise InputError(f"--seeds: expected numbers of 0 or more, got {', '.join(map(str, args.seeds))}")
     if args.page:
         return write_page(args, root)
     if args.what and "/" in args.what:
@@ -77,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
             if not row.has_command:
                 note(f"{row.id}: left out, nothing measures it yet")
         return run_rows(tuple(row for row in found[0].rows if row.has_command), args, root)
+    if args.again:
+        raise InputError("--again: name a row, or add --run to measure a whole table again")
     return list_rows(tuple(row for table in found for row in table.rows), args, root)
 
 

@@ -73,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--{name.replace('_', '-')}: expected {least} or more, got {value}")
     if args.weights is not None and args.from_scratch:
         raise InputError("--weights and --from-scratch: expected one of them, got both")
+    if args.restart_warmup and not args.resume:
+        raise InputError("--restart-warmup: goes with --resume, a new training warms up anyway")
     settings = Settings(
         config=args.config, framework=args.framework, output=args.output, data=args.data, resume=args.resume,
         restart_warmup=args.restart_warmup, weights=args.weights, from_scratch=args.from_scratch, seed=args.seed,

@@ -17,7 +17,7 @@ from dcn_tasks.errors import InputError
 from dcn_tasks.recipe import images_per_update
 from dcn_tasks.run_folder import RunFolder
 from dcn_tasks.task import Task, task_of
-from dcn_tasks.training_log import TrainingLog, means
+from dcn_tasks.training_log import METRICS, ROW_FACTS, TrainingLog, means, read_rows
 from dcn_tasks.training_loop import Image, Update, run_updates
 
 FRAMEWORKS = ("torch", "mxnet")
@@ -38,7 +38,12 @@ def run_training(settings: Settings) -> dict[str, object]:
 
 def run_part(cfg: Config, settings: Settings, framework: ModuleType, rank: int, processes: int) -> dict[str, object]:
     """The training, as process `rank` of `processes` that share its updates. Returns, raises: as run_training."""
-    images = settings.images_per_update or max(images_per_update(cfg), processes)
+    images = settings.images_per_update or images_per_update(cfg)
+    if images < processes:
+        raise InputError(
+            f"{settings.config}: expected an image an update for each of {processes} processes, got {images}: name as many devices in "
+            "gpus, or give --images-per-update; gradients of more images make a larger step (docs/training.md)"
+        )
     bad = "skip" if settings.skip_bad else "stop"
     loader = Loader(
         open_dataset(cfg, "train", settings.data, bad=bad), cfg, seed=settings.seed, images_per_update=images,
@@ -47,13 +52,13 @@ def run_part(cfg: Config, settings: Settings, framework: ModuleType, rank: int, 
     last = settings.steps or round(cfg.TRAIN.end_epoch * loader.updates_per_epoch)
     if last <= 0:
         raise InputError(f"{settings.config}: TRAIN.end_epoch is {cfg.TRAIN.end_epoch}: set it, or give --steps")
+    start, notes = starting_weights(cfg, settings.seed, settings.weights, from_scratch=settings.from_scratch)
     folder = RunFolder(settings.output, cfg.TRAIN.model_prefix or "model")
     if rank == 0:
         folder.begin(cfg, facts_of(settings, loader, images, processes), resume=settings.resume)
     framework.wait_for_others()
     state = folder.path / framework.LAST
     state = state if settings.resume and state.is_file() else None
-    start, notes = starting_weights(cfg, settings.seed, settings.weights, from_scratch=settings.from_scratch)
     run = framework.Run(
         cfg, settings, start, updates_per_epoch=loader.updates_per_epoch, images_per_update=images, state=state,
         warmup_from=warmup_begins(folder, framework, state, settings, rank),
@@ -71,7 +76,7 @@ def run_part(cfg: Config, settings: Settings, framework: ModuleType, rank: int, 
     )  # fmt: skip
     with log:
         if state is None:
-            for sentence in [*notes, *(f"left out: {note}" for note in loader.dataset.notes)]:
+            for sentence in [*notes, *not_obeyed(cfg), *(f"left out: {note}" for note in loader.dataset.notes)]:
                 log.say(sentence)
         return follow(run, loader, folder, log, task, last=last, save_every=settings.save_every, saves=rank == 0)
 
@@ -111,6 +116,7 @@ def follow(
             if saves
             else (),
         )
+    newest = newest or last_metrics(folder.path)
     weights = run.finish(folder.path, folder.prefix, epoch_of(last)) if saves else None
     return {
         "updates": last,
@@ -121,6 +127,22 @@ def follow(
         "weights": str(weights) if weights else None,
         "output": str(folder.path),
     }
+
+
+def last_metrics(folder: Path) -> dict[str, float]:
+    """The last row of a training that was done already."""
+    *_, last = [{}, *read_rows(folder / METRICS)]
+    return {name: value for name, value in last.items() if name not in ROW_FACTS}
+
+
+def not_obeyed(cfg: Config) -> list[str]:
+    """What the configuration asks for in the original's words and this training does otherwise, in a sentence."""
+    if not cfg.TRAIN.RESUME:
+        return []
+    return [
+        f"TRAIN.RESUME and TRAIN.begin_epoch ({cfg.TRAIN.begin_epoch}) are not read, this training begins with update 1: "
+        "--resume goes on with one that was stopped, --weights begins with a checkpoint's"
+    ]
 
 
 def module_of(framework: str) -> ModuleType:

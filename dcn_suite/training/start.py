@@ -49,8 +49,8 @@ def pretrained_path(cfg: Config) -> Path:
     path = Path(f"{cfg.network.pretrained}-{cfg.network.pretrained_epoch:04d}.params")
     if not path.is_file():
         raise InputError(
-            f"{path}: expected the backbone that network.pretrained names, there is no such file: give --weights FILE, or "
-            "--from-scratch (docs/pretrained.md says where the original's was)"
+            f"{path}: expected the backbone that network.pretrained names, there is no such file: put it there "
+            "(docs/pretrained.md says where the original's was), or give dcn train --weights FILE or --from-scratch"
         )
     return path
 

@@ -65,11 +65,16 @@ def image_ids(dataset: Dataset) -> Sequence[int | str]:
     return range(1, len(dataset) + 1)
 
 
+def refuse_repeated(dataset: CocoDataset) -> None:
+    """Raises: InputError where two of its sets have an image in common: its objects would count twice."""
+    if len({sample.id for sample in dataset.samples}) < len(dataset.samples):
+        raise InputError(f"{dataset.name}: expected image ids that differ between its sets: score them one by one")
+
+
 def united(dataset: CocoDataset) -> COCO:
     """The annotations of the images in the data set, of all its sets."""
+    refuse_repeated(dataset)
     kept = {int(sample.id) for sample in dataset.samples}
-    if len(kept) < len(dataset.samples):
-        raise InputError(f"{dataset.name}: expected image ids that differ between its sets: score them one by one")
     images = [image for api in dataset.apis for image in api.dataset["images"] if image["id"] in kept]
     objects = [each for api in dataset.apis for each in api.dataset.get("annotations", []) if each["image_id"] in kept]
     numbered = [

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dcn_tasks.config import Config
+from dcn_tasks.initial import normal
 from dcn_tasks.network import NetworkSpec
 from dcn_tasks.proposals import Proposals, propose_from_pyramid
 from dcn_tasks.pyramid import levels_of, size_in_levels
@@ -18,6 +19,8 @@ SPREADS = 1 + np.arange(-16, 17) / 1024  # of the RPN's outputs that are tried, 
 MANY_ANCHORS = 100_000  # with more a try takes seconds
 CROWDED = 12.0  # logit beyond which float32 knows fewer than a hundred scores below 1
 CLEAR_GAP = 3 * 2.0**-24  # between two scores below 1: a rounding apart is a tie
+UNTYING = 2.0**-10  # relative standard deviation of the noise on score weights that unties proposals
+UNTYING_TRIES = 8
 
 
 def rpn_levels(spec: NetworkSpec) -> list[str]:
@@ -55,8 +58,22 @@ def settle_proposals(graph: Graph) -> None:
         gap = np.diff(np.sort(kept.scores[: kept.num_valid, 0])).min(initial=1)
         margins[spread] = (min(gap, CLEAR_GAP), rounding_distance(spec, kept.rois))
     spread = max(margins, key=margins.__getitem__)
-    for name in ("rpn_cls_score_weight", "rpn_bbox_pred_weight"):
+    for name in ("rpn_cls_score_weight", "rpn_cls_score_bias", "rpn_bbox_pred_weight", "rpn_bbox_pred_bias"):
         graph.arg[name] *= np.float32(spread)
+    untie(graph, names)
+
+
+def untie(graph: Graph, names: Sequence[str]) -> None:
+    """Weights of the anchor scores a little off, in place, until MXNet's float32 gives no two proposals one score.
+
+    Neither a factor on the scores nor one on the boxes parts two anchors whose logits are as good as equal.
+    Args: names: the RPN's outputs.
+    """
+    weight = graph.arg["rpn_cls_score_weight"]
+    for attempt in range(UNTYING_TRIES):
+        if not tied_proposals(graph, graph.read(names)):
+            return
+        weight *= np.float32(1 + UNTYING * normal(f"untie {attempt}", weight.shape, 0))
 
 
 def rounding_distance(spec: NetworkSpec, rois: np.ndarray) -> float:

@@ -11,7 +11,7 @@ import mxnet as mx
 from dcn_tasks.config import Config
 from dcn_tasks.network import NetworkSpec
 from mxnet_ref.backbone import backbone_of
-from mxnet_ref.heads.rois import Head, in_images, roi_losses, scored
+from mxnet_ref.heads.rois import IMAGES, Head, in_images, roi_losses, scored
 from mxnet_ref.heads.rpn import proposals, rpn_losses, scores_and_deltas
 
 Symbol = mx.sym.Symbol
@@ -48,7 +48,7 @@ def rois_alone(
     target, weight = reshaped("bbox_target", boxes), reshaped("bbox_weight", boxes)
     outputs = head(backbone_of(data, spec).res5, spec)(rois)
     label, cls_prob, bbox_loss = roi_losses(outputs, label, target, weight, spec, cfg, **WRITTEN)
-    pair = in_images(cls_prob, bbox_loss, "bbox_loss_reshape", cfg.TRAIN.BATCH_IMAGES, spec)
+    pair = in_images(cls_prob, bbox_loss, "bbox_loss_reshape", IMAGES, spec)
     mined = spec.family == "rfcn" and cfg.TRAIN.ENABLE_OHEM  # Faster R-CNN's files leave the labels out
     return mx.sym.Group([*pair, *([mx.sym.BlockGrad(label)] if mined else [])])
 

@@ -11,6 +11,7 @@ from dcn_tasks.network import NetworkSpec
 from mxnet_ref.heads.rpn import RPN
 
 Symbol = mx.sym.Symbol
+IMAGES = 1  # that a graph sees; TRAIN.BATCH_IMAGES of them follow each other in an update, as on the original's devices
 Head = Callable[[Symbol], tuple[Symbol, Symbol]]  # rois [R, 5] -> class logits [R, C], box deltas [R, 4K]
 
 
@@ -20,11 +21,11 @@ def rois_train(rpn: RPN, gt_boxes: Symbol, head: Head, spec: NetworkSpec, cfg: C
     gt_boxes = mx.sym.Reshape(name="gt_boxes_reshape", data=gt_boxes, shape=(-1, 5))
     rois, label, target, weight = mx.sym.Custom(
         rois=rpn.rois, gt_boxes=gt_boxes, op_type="proposal_target", num_classes=spec.num_reg_classes,
-        batch_images=train.BATCH_IMAGES, batch_rois=train.BATCH_ROIS, cfg=sampling_settings(cfg), fg_fraction=train.FG_FRACTION,
+        batch_images=IMAGES, batch_rois=train.BATCH_ROIS, cfg=sampling_settings(cfg), fg_fraction=train.FG_FRACTION,
     )  # fmt: skip
     label, cls_prob, bbox_loss = roi_losses(head(rois), label, target, weight, spec, cfg)
-    label = mx.sym.Reshape(name="label_reshape", data=label, shape=(train.BATCH_IMAGES, -1))
-    cls_prob, bbox_loss = in_images(cls_prob, bbox_loss, "bbox_loss_reshape", train.BATCH_IMAGES, spec)
+    label = mx.sym.Reshape(name="label_reshape", data=label, shape=(IMAGES, -1))
+    cls_prob, bbox_loss = in_images(cls_prob, bbox_loss, "bbox_loss_reshape", IMAGES, spec)
     return mx.sym.Group([rpn.cls_prob, rpn.bbox_loss, cls_prob, bbox_loss, mx.sym.BlockGrad(label)])
 
 
@@ -76,7 +77,7 @@ def scored(outputs: tuple[Symbol, Symbol], spec: NetworkSpec, cfg: Config, dtype
         cls_prob = mx.sym.softmax(name="cls_prob", data=cls_score, axis=1)
     else:
         cls_prob = mx.sym.SoftmaxActivation(name="cls_prob", data=cls_score)
-    return in_images(cls_prob, bbox_pred, "bbox_pred_reshape", cfg.TEST.BATCH_IMAGES, spec)
+    return in_images(cls_prob, bbox_pred, "bbox_pred_reshape", IMAGES, spec)
 
 
 def sampling_settings(cfg: Config) -> str:

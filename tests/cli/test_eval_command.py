@@ -10,6 +10,7 @@ from tolerances import SCORES_PERCENT
 
 from dcn_suite.cli.main import main
 from dcn_tasks.config import dump, load_config
+from tests.tasks import made_data
 from weights_convert import save_params, to_mxnet
 
 SMALL = {"SCALES": [96, 128], "network__UNITS": [1, 1, 1, 1], "dataset__SCENES": [4, 5]}
@@ -82,6 +83,32 @@ def test_wrong_usage_is_one_sentence(folder, capsys, words, sentence):
     assert main(call) == 2
     err = capsys.readouterr().err
     assert sentence in err and err.startswith("dcn eval: ") and "Traceback" not in err
+
+
+@pytest.fixture
+def unanswered(folder, tmp_path, monkeypatch):
+    """The detector's command on a COCO set whose objects nobody has, and that looks at no image."""
+    made_data.coco(tmp_path, "test", made_data.coco_content([], names=("a", "b", "c")))
+    own = {"dataset": "Folder", "test_image_set": "test", "NUM_CLASSES": 4, "CLASS_NAMES": []}
+    cfg = load_config(folder / "detection.yaml", **{f"dataset__{key}": value for key, value in own.items()})
+    (tmp_path / "own.yaml").write_text(dump(cfg), encoding="utf-8")
+    monkeypatch.setattr("dcn_suite.cli.eval.look_at", lambda *args, **options: pytest.fail("images were looked at"))
+    return [
+        "eval", str(tmp_path / "own.yaml"), "--weights", str(folder / "detection.params"), "--data", str(tmp_path)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "expected annotated objects to score with, there are none (a test set?): --results FILE"),
+        (("--results", "."), "--results: expected a file to write, . is a folder"),
+        (("--results", "r.json", "--json"), "--out and --json hold scores"),
+    ],
+)
+def test_what_cannot_be_scored_is_said_before_images_are_looked_at(unanswered, capsys, words, sentence):
+    assert main([*unanswered, *words]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_a_failing_process_is_a_sentence(folder, capsys, tmp_path):

@@ -267,3 +267,25 @@ def test_nothing_that_came_in_is_overwritten(folder, capsys):
 def test_looks_of_detection_are_refused_for_label_maps(folder, capsys):
     assert predict("photo.png", "--flip", config="narrow_deeplab_dcn.yaml", weights="narrow_deeplab_dcn.params") == 2
     assert "labels pixels" in sentence(capsys)
+
+
+def test_photographs_are_turned_as_their_exif_says(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise
+    with Image.open("photo.png") as photo:
+        photo.save("phone.jpg", exif=exif)
+    assert predict("phone.jpg") == 0
+    with Image.open("found/phone.png") as picture:
+        assert picture.width < picture.height
+
+
+@pytest.mark.parametrize("name", [DETECTION, SEGMENTATION])
+def test_normalisations_are_folded(folder, name):
+    from dcn_suite.checkpoints import Checkpoint
+    from dcn_suite.predictors import build_model
+    from torch_port.layers import BatchNorm
+    from torch_port.models import build_network
+
+    cfg, _ = small(name, folder)
+    model = build_model(cfg, Checkpoint(folder, build_network(cfg).state_dict()), "torch", "cpu")
+    assert not any(isinstance(module, BatchNorm) for module in model.network.modules())

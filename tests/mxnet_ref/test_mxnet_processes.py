@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -60,7 +61,12 @@ def test_a_kvstore_that_cannot_be_had_is_refused(kind, said):
 
 
 WORKER = """
+import os
 import sys
+import time
+if sys.argv[1] == "sleeps":
+    print(os.getpid(), flush=True)
+    time.sleep(100)
 import mxnet as mx
 from dcn_tasks.errors import InputError
 from mxnet_ref.gradient_sums import GradientSums
@@ -105,6 +111,21 @@ def test_workers_add_up_and_servers_refuse_commands(launched):
 def test_a_worker_that_fails_ends_all_of_them(launched):
     ended = launched("fails")
     assert ended.returncode == 1 and "the disk is full" in ended.stderr
+
+
+def test_no_worker_outlives_a_launcher_that_is_told_to_end(tmp_path):
+    (tmp_path / "worker_of_a_test.py").write_text(WORKER, encoding="utf-8")
+    words = ["-m", "mxnet_ref.launch", "--workers", "2", "-m", "worker_of_a_test", "sleeps"]
+    paths = os.pathsep.join((str(REPOSITORY), str(tmp_path)))
+    with subprocess.Popen(
+        [sys.executable, *words], env=os.environ | {"PYTHONPATH": paths}, stdout=subprocess.PIPE, text=True
+    ) as launcher:
+        workers = [int(launcher.stdout.readline()) for _ in range(2)]
+        launcher.terminate()
+        assert launcher.wait(100) == 128 + signal.SIGTERM
+    for worker in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
 
 
 @pytest.mark.parametrize(

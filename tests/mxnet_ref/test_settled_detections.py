@@ -51,3 +51,17 @@ def test_an_attempt_ends_where_another_is_as_good(graph, settling, monkeypatch):
     assert whole.changed == 2 * settling.DRAWS
     assert settling.attempt(graph, maps, 1.0, fewer_than=whole.changed) is None
     assert settling.attempt(graph, maps, 1.0, fewer_than=whole.changed + 1).changed == whole.changed
+
+
+@pytest.mark.parametrize("ties", [[0], [2, 1, 0]])
+def test_weights_are_moved_until_no_proposals_tie(graph, monkeypatch, ties):
+    from mxnet_ref.calibration import proposals
+
+    counts = iter(ties)
+    monkeypatch.setattr(proposals, "tied_proposals", lambda *args: next(counts))
+    monkeypatch.setattr(graph, "arg", {name: value.copy() for name, value in graph.arg.items()})
+    before = graph.arg["rpn_cls_score_weight"].copy()
+    proposals.untie(graph, ["rpn_cls_score", "rpn_bbox_pred"])
+    assert list(counts) == []
+    moved = graph.arg["rpn_cls_score_weight"] / before - 1
+    assert np.abs(moved).max() < 0.02 and (moved.std() > 5e-4) == (len(ties) > 1)

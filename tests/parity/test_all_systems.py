@@ -18,7 +18,10 @@ from dcn_tasks.network import RESNET, NetworkSpec
 NARROW = PlannedRun("narrow@64x80", "DeepLab", "plain", "narrow", "demo/narrow_deeplab", "64x80", grad=False)
 ENTRY = {
     "id": NARROW.id, "holds": True, "red": 0, "wall_s": 10.0, "cpu_s": 15.0, "peak_gib": 2.0,
-    "summary": [{"name": name, "held": 7, "count": 7, "strain": "0.5"} for name in ("isolated", "chained")],
+    "summary": [
+        {"name": "isolated", "held": 7, "count": 7, "strain": "0.5", "by_layer": 1},
+        {"name": "chained", "held": 7, "count": 7, "strain": "0.5", "by_layer": 2},
+    ],
     "worst_float64_disagreement": {"of_scale": 2e-14, "what": "isolated · conv1 · output"},
     "rows": [
         {"check": "detections", "node": "detections", "quantity": "boxes", "got": 0, "claim": ""},
@@ -60,7 +63,11 @@ def test_options_of_one_run_do_not_go_with_all_and_the_other_way_round(capsys):
     assert main(["parity", "all", "--grad"]) == 2
     assert main(["parity", "demo/narrow_deeplab", "--fresh"]) == 2
     assert main(["parity", "demo/narrow_deeplab", "--float32", "--grad"]) == 2
-    assert capsys.readouterr().err.count("leave out") == 2
+    assert main(["parity", "demo/narrow_deeplab", "--steps", "2", "--size", "64x80"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("leave out") == 3
+    assert main(["parity", "demo/narrow_deeplab", "--seed", "-1"]) == 2
+    assert "--seed: expected 0 or more, got -1" in capsys.readouterr().err
 
 
 @pytest.mark.mxnet
@@ -80,7 +87,7 @@ def test_a_run_is_done_once_until_something_changes(tmp_path, monkeypatch):
     assert entry["judged"] > 100
     assert 0.1 < entry["peak_gib"] < 16
     assert cells(NARROW, entry)[5] == "holds"
-    assert cells(NARROW, entry)[11].startswith("0 labels differ, of 5120 pixels")
+    assert cells(NARROW, entry)[12].startswith("0 labels differ, of 5120 pixels")
     run()
     assert started == []
     monkeypatch.setattr(results, "code_digest", lambda: "other code")
@@ -115,7 +122,10 @@ def test_the_page_says_what_holds_and_what_was_not_run():
     assert "1 of 2 runs done, 1 hold" in page
     (done,) = [line for line in page.splitlines() if "300 boxes" in line]
     assert done.count("|") == page.splitlines()[page.splitlines().index(done) - 2].count("|")
-    assert "| holds | 7 of 7 | 7 of 7 | 0 | 2.00e-14 | 50 % | 300 boxes in both, 0 in one; scores to 7.00e-06 |" in done
+    assert (
+        "| holds | 7 of 7 | 7 of 7 | 0 | 3 | 2.00e-14 | 50 % | 300 boxes in both, 0 in one; scores to 7.00e-06 |"
+        in done
+    )
     assert page.count("not run") == 1
 
 

@@ -34,6 +34,13 @@ def test_palettes_become_colours(tmp_path):
     assert read_image(tmp_path / "a.png")[0, 0].tolist() == [3, 252, 7]
 
 
+def test_label_maps_of_one_bit_hold_zeros_and_ones(tmp_path):
+    Image.fromarray(np.eye(4, 6, dtype=bool)).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.mode == "1"
+    np.testing.assert_array_equal(read_label_map(tmp_path / "a.png"), np.eye(4, 6, dtype=np.uint8))
+
+
 def turned_photo(path):
     """Stored 32x24, to be shown 24x32; a blue corner at the top left of what is stored."""
     pixels = np.full((24, 32, 3), 255, np.uint8)

@@ -52,8 +52,9 @@ def distance(one, other) -> float:
 @pytest.mark.parametrize(("network", "rule"), [("demo/narrow_rfcn_dcn", "sum"), ("demo/narrow_fpn_dcn", "mean")])
 def test_two_processes_are_one_with_the_doubled_batch(network, rule, framework, tmp_path):
     config = write_config(tmp_path, network=network)
-    finish(config, framework, tmp_path / "one", *STEPS, "--images-per-update", "2")
-    shared = run_shared(config, framework, tmp_path / "two", *STEPS)
+    words = (*STEPS, "--images-per-update", "2")
+    finish(config, framework, tmp_path / "one", *words)
+    shared = run_shared(config, framework, tmp_path / "two", *words)
     assert shared.returncode == 0, shared.stderr[-2000:]
     assert json.loads(shared.stdout)["images_per_update"] == 2, "the first process speaks, the other is silent"
     one, two = arrays(tmp_path / "one", framework), arrays(tmp_path / "two", framework)

@@ -20,7 +20,16 @@ def cfg():
 def begun(tmp_path, cfg) -> RunFolder:
     folder = RunFolder(tmp_path / "run", "net")
     folder.begin(cfg, FACTS, resume=False)
+    (folder.path / METRICS).touch()
     return folder
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_start_that_was_refused_may_be_put_right(tmp_path, cfg, resume):
+    folder = RunFolder(tmp_path / "run", "net")
+    folder.begin(cfg, FACTS, resume=False)
+    folder.begin(load_config(cfg, TRAIN__lr=0.5), {**FACTS, "seed": 4}, resume=resume)
+    assert folder.facts()["seed"] == 4 and load_config(folder.path / "config.yaml").TRAIN.lr == 0.5
 
 
 def test_a_folder_with_a_training_is_not_begun_again(tmp_path, cfg):
@@ -33,7 +42,7 @@ def test_a_folder_with_a_training_is_not_begun_again(tmp_path, cfg):
 def test_resume_begins_where_there_is_nothing(tmp_path, cfg):
     folder = RunFolder(tmp_path / "run", "net")
     folder.begin(cfg, FACTS, resume=True)
-    assert folder.begun and dump(load_config(tmp_path / "run" / "config.yaml")) == dump(cfg)
+    assert not folder.begun and dump(load_config(tmp_path / "run" / "config.yaml")) == dump(cfg)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +70,7 @@ def test_halves_of_killed_writes_are_removed_and_nothing_else(tmp_path, cfg):
         (folder.path / name).write_bytes(b"half")
     (folder.path / "net-0001.params").write_bytes(b"whole")
     folder.begin(cfg, FACTS, resume=True)
-    assert sorted(path.name for path in folder.path.iterdir()) == ["config.yaml", "net-0001.params", "run.json"]
+    assert sorted(path.name for path in folder.path.iterdir()) == ["config.yaml", METRICS, "net-0001.params", "run.json"]
 
 
 def test_a_file_is_no_folder(tmp_path, cfg):

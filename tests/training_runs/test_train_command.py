@@ -1,6 +1,7 @@
 """`dcn train` in one process: what it leaves, what it refuses, how it ends."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,13 @@ def test_a_loss_that_is_no_number_ends_with_the_layer_named(framework, tmp_path,
     said = capsys.readouterr().err
     assert "TRAIN.lr" in said and "finite" in said
     assert any(layer in said for layer in ("conv", "weight", "backbone", "output of")), said
+
+
+def test_an_update_that_makes_weights_overflow_is_not_saved(tmp_path, capsys):
+    config = write_config(tmp_path, TRAIN__lr=1e30, TRAIN__warmup=False)
+    assert train(tmp_path, "--steps", "1", "--save-every", "1", config=config) == 1
+    assert "expected finite weights after update 1" in capsys.readouterr().err
+    assert not list((tmp_path / "run").glob("*.safetensors"))
 
 
 def test_low_precision_and_channels_last_train(tmp_path):
@@ -120,6 +128,7 @@ def test_an_epochs_checkpoint_starts_another_training(tmp_path):
         (("--steps", "0"), "--steps: expected 1 or more"),
         (("--weights", "absent.params"), "absent.params"),
         (("--weights", "a", "--from-scratch"), "expected one of them"),
+        (("--restart-warmup",), "goes with --resume"),
         (("--device", "cuda"), "this PyTorch sees no GPU"),
         pytest.param(
             ("--framework", "mxnet", "--device", "cuda"), "MXNet computes on the CPU here", marks=pytest.mark.mxnet
@@ -134,8 +143,44 @@ def test_wrong_usage_is_a_sentence(options, said, tmp_path, capsys):
         pytest.skip("there is a GPU here: --device cuda is right usage")
     assert train(tmp_path, *options) == 2
     assert said in capsys.readouterr().err
-    if "--weights" not in options:  # those are looked at later
-        assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_backbone_that_is_missing_leaves_no_folder_behind(tmp_path, capsys):
+    config = write_config(tmp_path, network__pretrained=str(tmp_path / "absent"))
+    assert train(tmp_path, config=config) == 2
+    assert "absent-0000.params: expected the backbone that network.pretrained names" in capsys.readouterr().err
+    assert train(tmp_path, "--from-scratch", config=config) == 0
+
+
+@pytest.mark.mxnet
+@pytest.mark.parametrize("group", ["TRAIN", "TEST"])
+def test_several_images_a_device_follow_each_other(group, tmp_path):
+    config = write_config(tmp_path, **{f"{group}__BATCH_IMAGES": 2})
+    assert train(tmp_path, "--framework", "mxnet", "--steps", "1", config=config) == 0
+
+
+def test_a_training_that_is_done_tells_its_last_metrics(tmp_path, capsys):
+    told = []
+    for options in ((), ("--resume",)):
+        assert train(tmp_path, "--json", *options) == 0
+        told.append(json.loads(capsys.readouterr().out)["metrics"])
+    assert told[0].keys() == told[1].keys() and np.isfinite(list(told[1].values())).all()
+
+
+@pytest.mark.parametrize(("options", "status"), [((), 2), (("--images-per-update", "2"), 0)])
+def test_processes_want_an_image_each(monkeypatch, options, status, tmp_path, capsys):
+    monkeypatch.setattr("dcn_suite.training.in_torch.joined", lambda cfg, settings: nullcontext((0, 2)))
+    assert train(tmp_path, "--steps", "1", *options) == status
+    said = capsys.readouterr().err
+    assert ("expected an image an update for each of 2 processes, got 1" in said) == (status == 2)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_configurations_own_resume_is_said_not_to_be_read(resume, tmp_path):
+    assert train(tmp_path, config=write_config(tmp_path, TRAIN__RESUME=resume, TRAIN__begin_epoch=5)) == 0
+    log = (tmp_path / "run" / "training.log").read_text(encoding="utf-8")
+    assert ("TRAIN.begin_epoch (5) are not read" in log) == resume
 
 
 def test_a_configuration_without_epochs_wants_steps(tmp_path, capsys):

@@ -60,7 +60,8 @@ class Training:
 
         Every image starts from the same moving statistics, whose means over the images are kept, as the original keeps
         the mean over its devices.
-        Raises: TrainingDiverged when a loss is not finite; the weights are then those before the update.
+        Raises: TrainingDiverged when a loss is not finite, the weights are then those before the update; or when it is they
+            that overflow.
         """
         images = list(images)
         number = self.updates + 1
@@ -75,7 +76,20 @@ class Training:
                     outputs.append(self.learn_from(image, number, lr))
         self.optimizer.step()
         self.updates = number
+        self.refuse_overflow(lr)
         return Update(number, lr, outputs)
+
+    def refuse_overflow(self, lr: float) -> None:
+        """Raises: TrainingDiverged when the squares of a trained parameter do not add up to a finite number: nobody saves those."""
+        trained = {name: each.detach() for name, each in self.network.named_parameters() if each.requires_grad}
+        if torch.isfinite(torch.nn.utils.get_total_norm(list(trained.values()))):
+            return
+        if bad := [name for name, each in trained.items() if not torch.isfinite(each.norm())]:
+            raise TrainingDiverged(
+                f"training: expected finite weights after update {self.updates}, lr {lr:g}, got overflow in {bad[0]} and "
+                f"{len(bad) - 1} others: start again from the last checkpoint (--weights, another --output) with a lower TRAIN.lr or "
+                "a longer warm-up"
+            )
 
     def step(self, batch: Batch, draws: Draws | None = None) -> Step:
         """An update from one image.
@@ -129,8 +143,8 @@ class Training:
 def farewell(number: int, lr: float, got: str, blame: str | None) -> str:
     return (
         f"training: expected a finite loss, got {got} at update {number}, lr {lr:g}: "
-        f"{blame or 'every layer is finite, the loss alone is not'}; go back to the last checkpoint with a lower "
-        "TRAIN.lr or a longer warm-up, or look at this image's boxes"
+        f"{blame or 'every layer is finite, the loss alone is not'}; start again from the last checkpoint "
+        "(--weights, another --output) with a lower TRAIN.lr or a longer warm-up, or look at this image's boxes"
     )
 
 
