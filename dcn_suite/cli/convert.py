@@ -89,6 +89,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.caffe and (args.to == "mxnet" or args.symbol is not None):
         raise InputError("--caffe goes with a .safetensors and --config; leave it out with --to mxnet and --symbol")
+    if args.symbol is None and (args.emit_python or args.input or args.recording):
+        raise InputError(
+            "--emit-python, --input and --recording go with --symbol, another model's graph: leave them out"
+        )
+    if args.symbol is not None and args.config is not None:
+        raise InputError("--config and --symbol: expected one of them, got both")
     if args.to == "mxnet":
         if args.verify:
             raise InputError("--verify goes with a conversion to PyTorch; leave it out with --to mxnet")

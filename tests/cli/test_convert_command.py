@@ -237,3 +237,16 @@ def test_checkpoint_from_mxnet_to_pytorch_to_mxnet_is_bitwise_for_mxnet_itself(t
     assert set(after) == set(before)
     for name, array in before.items():
         assert after[name].asnumpy().tobytes() == array.asnumpy().tobytes(), name
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--emit-python",), "go with --symbol"),
+        (("--input", "data=1,3,8,8"), "go with --symbol"),
+        (("--symbol", "net-symbol.json"), "expected one of them, got both"),
+    ],
+)
+def test_options_of_another_way_are_refused(checkpoint, tmp_path, capsys, options, said):
+    assert convert(checkpoint, tmp_path / "out", *options) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "out").exists()

@@ -70,7 +70,12 @@ def test_halves_of_killed_writes_are_removed_and_nothing_else(tmp_path, cfg):
         (folder.path / name).write_bytes(b"half")
     (folder.path / "net-0001.params").write_bytes(b"whole")
     folder.begin(cfg, FACTS, resume=True)
-    assert sorted(path.name for path in folder.path.iterdir()) == ["config.yaml", METRICS, "net-0001.params", "run.json"]
+    assert sorted(path.name for path in folder.path.iterdir()) == [
+        "config.yaml",
+        METRICS,
+        "net-0001.params",
+        "run.json",
+    ]
 
 
 def test_a_file_is_no_folder(tmp_path, cfg):

@@ -121,7 +121,7 @@ def test_another_backbone_is_refused_with_the_array_that_does_not_fit(cfg, tmp_p
 
 
 def test_a_missing_backbone_says_what_to_do():
-    with pytest.raises(InputError, match="put it there .* or give dcn train --weights FILE or --from-scratch"):
+    with pytest.raises(InputError, match=r"put it there .* or give dcn train --weights FILE or --from-scratch"):
         starting_weights(load_config("rfcn/resnet_v1_101_voc0712_rfcn_end2end_ohem"), 0, None, from_scratch=False)
 
 

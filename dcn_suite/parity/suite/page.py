@@ -40,8 +40,8 @@ MXNet and PyTorch, each in float32 and float64. Columns:
   (of FPN too, whose configuration asks for six scales and Soft-NMS: those are compared with narrow networks).
 - **wall time**, **CPU time**: of the whole run, calibration and MXNet included; the machine may have been shared. **memory**: the most
   that its process held; activations are kept in files beside that. Runs have `OMP_WAIT_POLICY=passive`, `GLIBC_TUNABLES` under which
-  freed memory is used again, the latest in huge pages, and, on processors with AVX2, `OPENBLAS_CORETYPE=Haswell`, which MXNet's OpenBLAS does
-  not find by itself on newer ones (each result says what it had: `environment`).
+  freed memory is used again (the latest in huge pages), and, on processors with AVX2, `OPENBLAS_CORETYPE=Haswell`, which MXNet's
+  OpenBLAS does not find by itself on newer ones: each result says what it had, as `environment`.
 
 What the proof does and does not say: [state.md](state.md).
 """
