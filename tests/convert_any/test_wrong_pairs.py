@@ -9,6 +9,7 @@ from dcn_suite.parity.trial import check_runs
 from dcn_tasks.errors import InputError
 from tests.convert_any.small_graph import Builder, small_graph, small_params
 from weights_convert import Params, convert, parse_symbol
+from weights_convert.arrays import Sparse
 
 
 @pytest.mark.parametrize(
@@ -78,3 +79,53 @@ def test_node_that_holds_a_graph_is_refused_with_what_to_do():
     text = json.dumps({"nodes": [*inner["nodes"], node], "arg_nodes": [0], "heads": [[1, 0, 0]]})
     with pytest.raises(InputError, match=r"_foreach \(1 nodes, first loop\).*holds a graph of its own.*unrolled"):
         convert(parse_symbol(text), Params())
+
+
+def row_sparse(rows: int) -> Sparse:
+    """[rows, 4] float32, of which the file stores none."""
+    return Sparse("row_sparse", np.zeros((0, 4), np.float32), np.zeros(0, np.int64), None, (rows, 4))
+
+
+def scaled(*names: str):
+    net = Builder()
+    last = net.variable("data")
+    for name in names:
+        last = net.call("broadcast_mul", f"times_{name}", last, net.variable(name))
+    return parse_symbol(json.dumps({"nodes": net.nodes, "arg_nodes": [], "heads": [[last, 0, 0]]}))
+
+
+def test_sparse_array_far_larger_than_its_file_is_refused_before_it_fills_the_memory():
+    with pytest.raises(InputError, match=r"big: .*\[8589934592, 4\], 137438953472 bytes when dense, and stores 0; .*tostype"):
+        convert(scaled("big"), Params({"big": row_sparse(1 << 33)}))
+
+
+def test_sparse_arrays_of_a_graph_share_one_room():
+    names = [f"table{number}" for number in range(5)]
+    tables = {name: row_sparse(1 << 20) for name in names}  # 16 MiB each, of 64
+    assert convert(scaled(*names[:4]), Params(tables)).get_parameter("table3").shape == (1 << 20, 4)
+    with pytest.raises(InputError, match="table4: the file has a sparse array"):
+        convert(scaled(*names), Params(tables))
+
+
+@pytest.mark.parametrize(
+    ("op", "attrs"),
+    [
+        ("SliceChannel", {"num_outputs": 10**9}),
+        ("SliceChannel", {"num_outputs": -1}),
+        ("_split_v2", {"indices": "(0,)", "sections": 10**9}),
+        ("amp_multicast", {"num_outputs": 10**9}),
+    ],
+)
+def test_number_of_outputs_that_no_graph_has_is_refused(op, attrs):
+    net = Builder()
+    head = net.call(op, "parts", net.variable("data"), **attrs)
+    graph = parse_symbol(json.dumps({"nodes": net.nodes, "arg_nodes": [], "heads": [[head, 0, 0]]}))
+    with pytest.raises(InputError, match=r"'parts': \w+ has -?\d+ outputs by its attributes; expected 1 to 65536"):
+        convert(graph, Params())
+
+
+def test_only_the_outputs_that_are_read_become_nodes():
+    net = Builder()
+    head = net.call("SliceChannel", "parts", net.variable("data"), num_outputs=1 << 16)
+    graph = parse_symbol(json.dumps({"nodes": net.nodes, "arg_nodes": [], "heads": [[head, 3, 0]]}))
+    assert len(convert(graph, Params()).graph.nodes) == 4

@@ -1,6 +1,7 @@
 """A graph and its arrays as a `torch.fx.GraphModule`: one call for each MXNet node, parameters under MXNet's names."""
 
 import keyword
+import math
 import operator as python_operator
 import os
 import re
@@ -35,6 +36,10 @@ WITHOUT_SUBGRAPHS = (
     "(MXNET_SUBGRAPH_BACKEND=NONE)"
 )
 OWN_ATTRIBUTES = frozenset(dir(fx.GraphModule(nn.Module(), fx.Graph())))  # no array can have these names; code is one
+# A table that training touched keeps about every row, csr pays above one value in a thousand; a new table keeps none.
+DENSE_TO_STORED = 1024
+SPARSE_ROOM = 1 << 26  # bytes of dense arrays that a graph may have beyond that, so that no small file fills the memory
+MAX_OUTPUTS = 1 << 16  # of one node; an unrolled recurrence splits into some hundreds
 NODE = "mxnet"  # key in fx.Node.meta
 MODULE = "mxnet"  # key in GraphModule.meta
 
@@ -109,6 +114,10 @@ class ModuleBuilder:
         self.paths: dict[str, str] = {}  # MXNet's name -> path in the module
         self.input_names: dict[str, str] = {}  # MXNet's name -> name of the call's argument
         self.training: fx.Node | None = None
+        self.sparse_room = SPARSE_ROOM
+        self.read: dict[int, set[int]] = {}  # node -> its outputs that others, or the graph's, read
+        for entry in [*graph.heads, *(entry for node in graph.nodes for entry in node.inputs)]:
+            self.read.setdefault(entry.node, set()).add(entry.output)
 
     def module(self) -> fx.GraphModule:
         self.variables()
@@ -173,10 +182,22 @@ class ModuleBuilder:
 
     def parameter(self, place: int, node: Node, array: np.ndarray | Sparse) -> None:
         if node.name not in self.paths:
-            tensor = to_tensor(array.to_dense() if isinstance(array, Sparse) else array)
+            tensor = to_tensor(self.dense(node.name, array) if isinstance(array, Sparse) else array)
             self.paths[node.name] = self.register(node.name, tensor, node.aux)
         self.values[place, 0] = self.fx.create_node("get_attr", self.paths[node.name])
         self.values[place, 0].meta[NODE] = node
+
+    def dense(self, name: str, sparse: Sparse) -> np.ndarray:
+        """[*shape]. Raises: InputError where the file's sparse arrays together stand for far more than it stores."""
+        whole = math.prod(max(side, 1) for side in sparse.shape) * sparse.dtype.itemsize
+        self.sparse_room -= max(whole - DENSE_TO_STORED * sparse.data.nbytes, 0)
+        if self.sparse_room < 0:
+            raise InputError(
+                f"{name}: the file has a sparse array of shape {list(sparse.shape)}, {whole} bytes when dense, and stores "
+                f"{sparse.data.nbytes}; expected at most {DENSE_TO_STORED} times as many, and {SPARSE_ROOM} more in all: "
+                "is the file damaged? If not, save it again in MXNet with tostype('default')"
+            )
+        return sparse.to_dense()
 
     def register(self, name: str, tensor: torch.Tensor, aux: bool) -> str:
         """Hangs a tensor into the module under its MXNet name, dots making submodules. Returns its path."""
@@ -224,15 +245,20 @@ class ModuleBuilder:
             expected = ", ".join(found.inputs) or "no inputs"
             raise InputError(f"{where}: {found.name} takes {expected}; the file gives it {len(arguments)} inputs")
         values = attributes_of(node, found)
+        count = found.outputs(values)
+        if not 1 <= count <= MAX_OUTPUTS:
+            raise InputError(
+                f"{where}: {found.name} has {count} outputs by its attributes; expected 1 to {MAX_OUTPUTS}: "
+                "is the symbol.json damaged?"
+            )
         check_shapes(node, found, values, self.arrays_of(node, found))
         kwargs = {**values, "training": self.training} if found.takes_training else dict(values)
         made = self.fx.create_node("call_function", found.function, tuple(arguments), kwargs, name=node.name)
         made.meta[NODE] = node
-        count = found.outputs(values)
         if count == 1:
             self.values[place, 0] = made
             return
-        for index in range(count):
+        for index in sorted(each for each in self.read.get(place, ()) if each < count):
             self.values[place, index] = self.fx.create_node("call_function", python_operator.getitem, (made, index))
 
     def arrays_of(self, node: Node, found: Operator) -> dict[str, tuple[str, tuple[int, ...]]]:
