@@ -101,3 +101,43 @@ def test_name_cannot_reach_the_generated_source():
     module = convert(graph, Params({'x"); raise SystemExit  #': np.ones(2, np.float32)}))
     assert module(data=torch.ones(2)).tolist() == [2, 2]
     compile(to_source(module), "model.py", "exec")
+
+
+def call_of(op: str, inputs: int = 1, **attrs: object):
+    net = Builder()
+    return built(net, net.call(op, "node", *[net.variable("data") for _ in range(inputs)], **attrs), {})
+
+
+@pytest.mark.parametrize(
+    ("op", "attrs"),
+    [
+        ("clip", {"a_min": "-inf", "a_max": "inf"}),
+        ("_full", {"shape": "(2,)", "value": "nan"}),
+        ("_contrib_MultiBoxPrior", {"sizes": "(inf, 0.1)"}),
+    ],
+)
+def test_number_that_is_not_finite_is_written_as_python_reads_it(op, attrs, tmp_path):
+    module = call_of(op, 0 if op == "_full" else 1, **attrs)
+    given = [torch.tensor([[[[1.0, -2.0]]]])][: len(module.meta["mxnet"]["inputs"])]
+    assert torch.equal(emitted_model(module, tmp_path)(*given).nan_to_num(7), module(*given).nan_to_num(7))
+
+
+def test_side_of_nine_thirds_is_the_same_in_the_source(tmp_path):
+    """0.3333333 * 9 is 2.99, the float32 nearest to a third times 9 is 3.0000003."""
+    module = call_of("_contrib_BilinearResize2D", scale_height=0.3333333333333333, scale_width=1)
+    image = torch.rand(1, 1, 9, 5, generator=torch.Generator().manual_seed(1))
+    assert same(module, emitted_model(module, tmp_path), image)
+
+
+@pytest.mark.parametrize(
+    ("op", "attrs", "shape"),
+    [
+        ("LeakyReLU", {"act_type": "leaky", "slope": 0.1}, (2, 3)),
+        ("L2Normalization", {}, (2, 3)),
+        ("hard_sigmoid", {}, (2, 3)),
+    ],
+)
+def test_source_has_the_numbers_of_the_module_in_float64_too(op, attrs, shape, tmp_path):
+    module = call_of(op, **attrs)
+    values = torch.linspace(-1e-5, 1e-5, int(np.prod(shape)), dtype=torch.float64).reshape(shape)
+    assert same(module, emitted_model(module, tmp_path), values)

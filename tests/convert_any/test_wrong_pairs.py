@@ -95,7 +95,9 @@ def scaled(*names: str):
 
 
 def test_sparse_array_far_larger_than_its_file_is_refused_before_it_fills_the_memory():
-    with pytest.raises(InputError, match=r"big: .*\[8589934592, 4\], 137438953472 bytes when dense, and stores 0; .*tostype"):
+    with pytest.raises(
+        InputError, match=r"big: .*\[8589934592, 4\], 137438953472 bytes when dense, and stores 0; .*tostype"
+    ):
         convert(scaled("big"), Params({"big": row_sparse(1 << 33)}))
 
 

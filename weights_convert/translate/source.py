@@ -2,6 +2,7 @@
 
 import inspect
 import keyword
+import math
 import operator as python_operator
 import re
 import textwrap
@@ -17,6 +18,8 @@ from weights_convert.translate.module import mxnet_names
 from weights_convert.translate.registry import operator_of
 
 OWN = "weights_convert.translate.operators"
+# A parameter whose default was written in decimals and counts as the nearest float32.
+SINGLE_DEFAULT = re.compile(r"((\w+): (?:Single|tuple\[Single, \.\.\.\]) = )(\([^()]*\)|-?[\d.e-]+)")
 IMPLIED = ("num_filter", "num_hidden")  # the weight's shape says it
 # Names that generated blocks must leave alone: what every module has, and what the file itself uses.
 ATTRIBUTES_IN_USE = frozenset({*dir(nn.Module()), "load", "parameter", "buffer"})
@@ -232,7 +235,7 @@ class SourceWriter:
         for key, given in node.kwargs.items():
             if key in IMPLIED:
                 continue
-            arguments.append(f"{key}={value(given) if isinstance(given, fx.Node) else literal(given, found, key)}")
+            arguments.append(f"{key}={value(given) if isinstance(given, fx.Node) else literal(given)}")
         return f"{found.function.__name__}({', '.join(arguments)})"
 
     def named_class(self, body: str, wanted: str, top: bool) -> str:
@@ -280,7 +283,7 @@ class SourceWriter:
         elif getattr(thing, "__name__", "") == "torch_port.ops":
             imports.add("from torch_port import ops")
         elif isinstance(thing, (int, float, tuple, dict)) and name not in ordered:
-            ordered[name] = f"{name} = {thing!r}"
+            ordered[name] = f"{name} = {literal(thing)}"
 
 
 def names_used(code: Any) -> list[str]:
@@ -294,6 +297,10 @@ def plain_source(thing: Any) -> str:
     text = re.sub(r"\A@operator\(.*?\)\n(?=def )", "", text, flags=re.DOTALL)
     for name in IMPLIED:
         text = text.replace(f"{name}: int,", f"{name}: int = 0,")
+    defaults = getattr(thing, "__kwdefaults__", None) or {}
+    text = SINGLE_DEFAULT.sub(
+        lambda found: f"{found[1]}{literal(defaults[found[2]])}" if found[2] in defaults else found[0], text
+    )
     return re.sub(rf"\b{Single.__name__}\b", "float", text)
 
 
@@ -302,10 +309,13 @@ def argument(node: fx.Node, name: str, top: bool) -> str:
     return f"{name}: Tensor | None = None" if optional else f"{name}: Tensor"
 
 
-def literal(value: Any, found: Any, key: str) -> str:
-    if found.attributes[key].item is Single and isinstance(value, float):
-        return f"{float(f'{value:.7g}')!r}"  # the shortest that is the same float32
-    return repr(value)
+def literal(value: Any) -> str:
+    """Python text of exactly this value; `inf` and `nan` alone would be names."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(literal, value))}{',' * (len(value) == 1)})"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{literal(key)}: {literal(each)}' for key, each in value.items())}}}"
+    return f"float('{value}')" if isinstance(value, float) and not math.isfinite(value) else repr(value)
 
 
 def short(name: str, prefix: str) -> str:
