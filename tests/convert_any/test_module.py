@@ -143,11 +143,12 @@ def test_incomplete_parameter_file_names_the_array():
         convert(small_graph(), params)
 
 
-AWKWARD = ["code", "graph", "training", "forward", "type", "_parameters", "meta", "code.weight", "__x", "über", "a b"]
+AWKWARD = ["code", "graph", "training", "forward", "type", "_parameters", "meta", "code.weight", "__x", "über", "a b",
+           "lambda", "None", "global.weight", "a.class.b", "deep" + ".x" * 1200]  # fmt: skip
 
 
 @pytest.mark.mxnet
-@pytest.mark.parametrize("name", AWKWARD)
+@pytest.mark.parametrize("name", AWKWARD, ids=lambda name: name[:20])
 def test_array_of_any_name_converts_and_goes_back(name, tmp_path):
     from mxnet_ref.any_graph import head_outputs
 
@@ -165,6 +166,17 @@ def test_array_of_any_name_converts_and_goes_back(name, tmp_path):
         *head_outputs(back, params.arg, {}, {"data": data}),
     ]:
         np.testing.assert_array_equal(each, data + 1)
+
+
+def test_names_that_become_the_same_stay_two_arrays():
+    net = Builder()
+    last = net.variable("data")
+    arrays = {"lambda": 2, "lambda_": 3, "lambda.x": 5, "lambda_.x": 7}
+    for name in arrays:
+        last = net.call("broadcast_mul", f"times {name}", last, net.variable(name))
+    text = json.dumps({"nodes": net.nodes, "arg_nodes": [], "heads": [[last, 0, 0]]})
+    module = convert(parse_symbol(text), Params({name: np.full(1, each, np.float32) for name, each in arrays.items()}))
+    assert module(data=torch.ones(1)).tolist() == [210]
 
 
 def one_node(op: str, **attrs: str):

@@ -39,6 +39,7 @@ OWN_ATTRIBUTES = frozenset(dir(fx.GraphModule(nn.Module(), fx.Graph())))  # no a
 # A table that training touched keeps about every row, csr pays above one value in a thousand; a new table keeps none.
 DENSE_TO_STORED = 1024
 SPARSE_ROOM = 1 << 26  # bytes of dense arrays that a graph may have beyond that, so that no small file fills the memory
+MAX_DOTS = 32  # in a name; modules nested a thousand deep end in PyTorch's RecursionError
 MAX_OUTPUTS = 1 << 16  # of one node; an unrolled recurrence splits into some hundreds
 NODE = "mxnet"  # key in fx.Node.meta
 MODULE = "mxnet"  # key in GraphModule.meta
@@ -200,9 +201,10 @@ class ModuleBuilder:
         return sparse.to_dense()
 
     def register(self, name: str, tensor: torch.Tensor, aux: bool) -> str:
-        """Hangs a tensor into the module under its MXNet name, dots making submodules. Returns its path."""
+        """Hangs a tensor into the module under its MXNet name, dots making submodules, up to MAX_DOTS. Returns its path."""
         safe = name if SAFE_NAME.fullmatch(name) else re.sub(r"[^\w.]", "_", name, flags=re.ASCII)
-        *outer, own = [part or "_" for part in safe.split(".")]
+        safe = safe if safe.count(".") <= MAX_DOTS else safe.replace(".", "_")
+        *outer, own = [f"{part}_" if keyword.iskeyword(part) else part or "_" for part in safe.split(".")]
         holder, path = self.root, []
         for part in outer:
             while part in OWN_ATTRIBUTES or not isinstance(getattr(holder, part, nn.Module()), nn.Module):
