@@ -185,6 +185,24 @@ def test_wrong_argument_is_refused_in_words(name: str, device: str):
         deform_psroi_pool(**tensors, **{**GOOD, **parameters})
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own, on first use of jvp
+@pytest.mark.parametrize("name", WRONG)
+def test_forward_mode_refuses_in_the_same_words(name: str):
+    shapes, parameters, message = WRONG[name]
+    shapes = {"input": (1, 8, 5, 5), "rois": (4, 5), "offset": (4, 2, 3, 3), **shapes}
+    tensors = {k: torch.zeros(v) for k, v in shapes.items()}
+    input = tensors.pop("input")
+    with pytest.raises(RuntimeError, match="deform_psroi_pool: " + message):
+        torch.func.jvp(lambda a: deform_psroi_pool(a, **tensors, **{**GOOD, **parameters}), (input,), (input,))
+
+
+def test_second_derivative_refuses_a_gradient_of_another_shape():
+    input, rois = torch.zeros(1, 8, 5, 5), torch.zeros(4, 5)
+    with pytest.raises(RuntimeError, match=r"deform_psroi_pool: grad: expected .*4, 2, 3, 3"):
+        grad = torch.zeros(4, 2, 2, 2, requires_grad=True)
+        torch.ops.dcn.deform_psroi_pool_backward(grad, input, rois, None, **GOOD)
+
+
 def test_rois_of_another_type_are_refused():
     with pytest.raises(RuntimeError, match="rois: expected input's dtype float32, got float64"):
         deform_psroi_pool(torch.zeros(1, 8, 5, 5), torch.zeros(1, 5, dtype=torch.float64), **GOOD)

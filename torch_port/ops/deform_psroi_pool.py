@@ -146,7 +146,9 @@ class DeformPsroiPool(torch.autograd.Function):
 
 def autograd_kernel(input: Tensor, rois: Tensor, offset: Tensor | None = None, **kwargs: Any) -> Tensor:
     if has_tangent(input, offset):
-        return composite.forward(input, rois, offset, pooling(kwargs))
+        p = pooling(kwargs)
+        check(input, rois, offset, p)
+        return composite.forward(input, rois, offset, p)
     if needs_gradient(input, offset):
         return apply_at_this_level(DeformPsroiPool, input, rois, offset, kwargs)
     return below_autograd(torch.ops.dcn.deform_psroi_pool, input, rois, offset, **kwargs)
@@ -157,7 +159,10 @@ def backward_autograd_kernel(
 ) -> tuple[Tensor, Tensor]:
     """Second derivatives and forward mode over backward go through the composite."""
     if has_tangent(grad, input, offset) or needs_gradient(grad, input, offset):
-        for_input, for_offset = composite.backward(grad, input, rois, offset, pooling(kwargs))
+        p = pooling(kwargs)
+        check(input, rois, offset, p)
+        check_grad(NAME, grad, input, (rois.shape[0], p.output_dim, p.pooled_size, p.pooled_size))
+        for_input, for_offset = composite.backward(grad, input, rois, offset, p)
         want_input, want_offset = wanted(offset, kwargs)
         none = input.new_zeros(0)
         return for_input if want_input else none, none if for_offset is None or not want_offset else for_offset
