@@ -1,7 +1,7 @@
 """What a parameter file holds: dense NumPy arrays, sparse ones, and which of them are auxiliary states."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -106,3 +106,11 @@ def as_bytes(array: np.ndarray) -> np.ndarray:
 
 def little_endian(array: np.ndarray) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("<")) if array.dtype.byteorder == ">" else array
+
+
+def as_in_a_file(array: Array) -> Array:
+    """The same values in the byte order of files, of a sparse array its indices too."""
+    if not isinstance(array, Sparse):
+        return little_endian(array)
+    indptr = None if array.indptr is None else little_endian(array.indptr)
+    return replace(array, data=little_endian(array.data), indices=little_endian(array.indices), indptr=indptr)

@@ -9,7 +9,7 @@ import numpy as np
 
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
-from weights_convert.arrays import Array, Params, Sparse, as_bytes, little_endian, same_bits
+from weights_convert.arrays import Array, Params, Sparse, as_bytes, as_in_a_file, little_endian, same_bits
 from weights_convert.dtypes import FLAG_OF_DTYPE
 from weights_convert.load import load_params
 from weights_convert.ndarray_list import CSR, DENSE, LIST_MAGIC, MAX_DIMENSIONS, MAX_NAME_BYTES, ROW_SPARSE, V2
@@ -92,8 +92,7 @@ def packed_shape(shape: tuple[int, ...]) -> bytes:
 def compare_with_file(written: Path, path: object, entries: list[tuple[str, Array]]) -> None:
     again = dict(load_params(written).items())
     for name, array in entries:
-        expected = little_endian(array) if isinstance(array, np.ndarray) else array
-        if name not in again or not same_bits(again[name], expected):
+        if name not in again or not same_bits(again[name], as_in_a_file(array)):
             raise OSError(
                 f"{path}: {name} did not come back from the disk as it was written; check the disk, then retry"
             )

@@ -56,6 +56,15 @@ def test_strided_and_big_endian_arrays_keep_their_values(tmp_path, array):
     np.testing.assert_array_equal(load_params(tmp_path / "a.params").arg["w"], array)
 
 
+def test_big_endian_sparse_arrays_keep_their_values(tmp_path):
+    params = sparse_params()
+    for name, each in params.arg.items():
+        indptr = None if each.indptr is None else each.indptr.astype(">i8")
+        swapped = Sparse(each.kind, each.data.astype(">f4"), each.indices.astype(">i8"), indptr, each.shape)
+        save_params(tmp_path / "a.params", Params(arg={name: swapped}))
+        assert same_bits(load_params(tmp_path / "a.params").arg[name], each)
+
+
 def test_bare_names_stay_bare(tmp_path):
     data = fb.nd_list([fb.v2(AWKWARD), fb.v2(AWKWARD)], ["features.0.weight", "arg:w"])
     (tmp_path / "a.params").write_bytes(data)
