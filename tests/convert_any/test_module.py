@@ -39,6 +39,26 @@ def test_training_moves_the_statistics_with_mxnets_momentum_and_biased_variance(
     )
 
 
+@pytest.mark.mxnet
+def test_single_value_becomes_beta_in_training_as_in_mxnet():
+    import mxnet as mx
+
+    data, gamma, beta = (np.arange(1, 4, dtype=np.float32) * each for each in (5, 2, 7))
+    given = [mx.nd.array(each) for each in (data.reshape(1, 3, 1, 1), gamma, beta, [0] * 3, [1] * 3)]
+    with mx.autograd.record(train_mode=True):
+        theirs = mx.nd.BatchNorm(*given, fix_gamma=False, eps=1)
+    net = Builder()
+    states = [net.variable(f"bn_{each}") for each in ("gamma", "beta", "moving_mean", "moving_var")]
+    head = net.call("BatchNorm", "bn", net.variable("data"), *states, aux=2, fix_gamma=False, eps=1)
+    version = {"mxnet_version": ["int", 10901]}
+    text = json.dumps({"nodes": net.nodes, "arg_nodes": [], "heads": [[head, 0, 0]], "attrs": version})
+    aux = {"bn_moving_mean": np.zeros(3, np.float32), "bn_moving_var": np.ones(3, np.float32)}
+    module = convert(parse_symbol(text), Params({"bn_gamma": gamma, "bn_beta": beta}, aux)).train()
+    ours = module(data=torch.from_numpy(data).reshape(1, 3, 1, 1)).detach().flatten()
+    np.testing.assert_array_equal(ours, theirs.asnumpy().ravel())
+    np.testing.assert_array_equal(ours, beta)
+
+
 def test_evaluation_leaves_the_statistics_alone(module, data):
     before = {name: each.clone() for name, each in module.named_buffers()}
     module(data=data)

@@ -77,9 +77,15 @@ CASES = {
         "last axis": case((2, 5, 4), (4,), (4,), (4,), POSITIVE, fix_gamma=False, axis=-1),
         "two axes": case((3, 4), (4,), (4,), (4,), POSITIVE, fix_gamma=False, use_global_stats=True),
     },
-    "InstanceNorm": {"eps 1e-3": case(X, (4,), (4,), only32=True)},
+    "InstanceNorm": {
+        "eps 1e-3": case(X, (4,), (4,), only32=True),
+        "single values become beta": case((2, 4, 1, 1), (4,), (4,), only32=True),
+    },
     "LayerNorm": {"last axis": case(X, (9,), (9,)), "axis 1": case(X, (4,), (4,), axis=1, eps="1e-3")},
-    "GroupNorm": {"gamma a group": case(X, (2,), (2,), num_groups=2)},
+    "GroupNorm": {
+        "gamma a group": case(X, (2,), (2,), num_groups=2),
+        "single values become beta": case((1, 3, 1, 1), (3,), (3,), num_groups=3, eps=1),
+    },
     "L2Normalization": {
         "instance": case(X),
         "channel": case(X, mode="channel"),

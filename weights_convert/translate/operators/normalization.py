@@ -42,7 +42,8 @@ def batch_norm(
         with torch.no_grad():
             moving_mean.mul_(momentum).add_(mean.to(moving_mean.dtype), alpha=1 - momentum)
             moving_var.mul_(momentum).add_(variance.to(moving_var.dtype), alpha=1 - momentum)
-        normal = F.batch_norm(maps, None, None, scale, beta, True, 0.0, eps)
+        # F.batch_norm refuses a single value a channel, which becomes beta.
+        normal = torch.batch_norm(maps, scale, beta, None, None, True, 0.0, eps, torch.backends.cudnn.enabled)
     else:
         normal = F.batch_norm(maps, mean, variance, scale, beta, False, 0.0, eps)
     normal = normal if axis == 1 else normal.movedim(1, axis)
@@ -83,8 +84,10 @@ def sync_batch_norm(
 
 @operator("InstanceNorm")
 def instance_norm(data: Tensor, gamma: Tensor, beta: Tensor, *, eps: Single = 1e-3) -> Tensor:
-    """Normalises every channel of every image on its own; eps 1e-3 by default."""
-    return F.instance_norm(data, weight=gamma, bias=beta, eps=eps)
+    """Normalises every channel of every image on its own; eps 1e-3 by default. A single value becomes beta."""
+    if data.dim() < 3:
+        raise ValueError(f"InstanceNorm: expected at least 3 axes, got {data.dim()}")
+    return torch.instance_norm(data, gamma, beta, None, None, True, 0.0, eps, torch.backends.cudnn.enabled)
 
 
 @operator("LayerNorm", outputs=lambda a: 3 if a["output_mean_var"] else 1)
@@ -106,7 +109,8 @@ def group_norm(
 ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
     """Normalises groups of channels; gamma and beta have one value a group (MXNet 1.6 to 1.9) or a channel (2.0)."""
     repeats = 1 if gamma.shape[0] == data.shape[1] else data.shape[1] // num_groups
-    normal = F.group_norm(data, num_groups, gamma.repeat_interleave(repeats), beta.repeat_interleave(repeats), eps)
+    scale, shift = gamma.repeat_interleave(repeats), beta.repeat_interleave(repeats)
+    normal = torch.group_norm(data, num_groups, scale, shift, eps, torch.backends.cudnn.enabled)
     if not output_mean_var:
         return normal
     variance, mean = torch.var_mean(data.reshape(data.shape[0], num_groups, -1), dim=2, correction=0)
