@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from dcn_suite.parity.trial import check_runs
 from dcn_tasks.errors import InputError
@@ -131,3 +132,18 @@ def test_only_the_outputs_that_are_read_become_nodes():
     head = net.call("SliceChannel", "parts", net.variable("data"), num_outputs=1 << 16)
     graph = parse_symbol(json.dumps({"nodes": net.nodes, "arg_nodes": [], "heads": [[head, 3, 0]]}))
     assert len(convert(graph, Params()).graph.nodes) == 4
+
+
+@pytest.mark.mxnet
+@pytest.mark.parametrize(("shape", "attrs"), [((2, 10), {"num_outputs": 3}), ((2, 2), {"num_outputs": 3}),
+                                              ((2, 6), {"num_outputs": 3, "squeeze_axis": True})])  # fmt: skip
+def test_parts_that_are_not_equal_are_refused_as_by_mxnet(shape, attrs):
+    import mxnet as mx
+
+    with pytest.raises(mx.MXNetError):
+        mx.nd.SliceChannel(mx.nd.ones(shape), **attrs)
+    net = Builder()
+    head = net.call("SliceChannel", "parts", net.variable("data"), **attrs)
+    graph = parse_symbol(json.dumps({"nodes": net.nodes, "arg_nodes": [], "heads": [[head, 1, 0]]}))
+    with pytest.raises(ValueError, match=f"SliceChannel: expected 3 equal parts.* got a length of {shape[1]}"):
+        convert(graph, Params())(data=torch.ones(shape))

@@ -75,6 +75,7 @@ CASES = {
     "_split_v2": {
         "at places": case(X, indices="(0, 1, 4)", axis=2),
         "sections": case(X, indices="()", sections=2, axis=1),
+        "uneven sections": case((1, 11), indices="()", sections=3, axis=1),
     },
     "slice": {
         "None": case(X, begin="(None, 1)", end="(None, 3)"),

@@ -127,6 +127,11 @@ def slice_channel(
 ) -> Tensor | tuple[Tensor, ...]:
     """Equal parts along an axis (1 by default); squeeze_axis drops the axis when it has become 1."""
     length = data.shape[axis] // num_outputs
+    if length * num_outputs != data.shape[axis] or length == 0 or (squeeze_axis and length != 1):
+        raise ValueError(
+            f"SliceChannel: expected {num_outputs} equal parts, not empty and of 1 if squeezed, got a length of "
+            f"{data.shape[axis]} on axis {axis}: is the input of the size that the graph was made for?"
+        )
     parts = [data.narrow(axis, place * length, length) for place in range(num_outputs)]
     if squeeze_axis:
         parts = [part.squeeze(axis) for part in parts]
@@ -137,8 +142,11 @@ def slice_channel(
 def split_v2(
     data: Tensor, *, indices: tuple[int, ...], axis: int = 1, squeeze_axis: bool = False, sections: int = 0
 ) -> Tensor | tuple[Tensor, ...]:
-    """Parts along an axis that begin at `indices` (the first is 0), or so many equal `sections`."""
-    starts = [data.shape[axis] // sections * part for part in range(sections)] if sections else list(indices)
+    """Parts along an axis that begin at `indices` (the first is 0), or so many `sections`, the first ones longer by the rest."""
+    starts = list(indices)
+    if sections:
+        length, rest = data.shape[axis] // sections, data.shape[axis] % sections
+        starts = [length * part + min(part, rest) for part in range(sections)]
     ends = [*starts[1:], data.shape[axis]]
     parts = tuple(data.narrow(axis, start, end - start) for start, end in zip(starts, ends, strict=True))
     if squeeze_axis:
