@@ -71,6 +71,8 @@ def test_operator_is_mxnets(op, name):
     theirs32 = mxnet_outputs(text, aux, inputs)
     ours32 = torch_outputs(text, inputs, aux, "float32")
     assert [each.shape for each in ours32] == [each.shape for each in theirs32[: len(ours32)]]
+    if "dtype" in case.attrs:
+        assert [each.dtype for each in ours32] == [each.dtype for each in theirs32[: len(ours32)]]
     if case.only32:
         for ours, theirs in zip(ours32, theirs32, strict=False):
             np.testing.assert_allclose(

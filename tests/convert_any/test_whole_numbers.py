@@ -90,6 +90,39 @@ def test_function_of_one_whole_number_array_gives_mxnets_whole_numbers(op, dtype
 
 @pytest.mark.mxnet
 @pytest.mark.parametrize("dtype", VALUES, ids=[each.__name__ for each in VALUES])
+@pytest.mark.parametrize("op", ["sum", "nansum", "prod", "mean", "norm", "cumsum"])
+def test_reduction_of_whole_numbers_stays_in_their_type_and_wraps_there(op, dtype):
+    given = np.array([[100, 27, 33], [3, 40, 51], [7, 0, 1]]) - (50 if dtype(0) - 1 < 0 else 0)
+    ours, theirs = both(op, [given.astype(dtype)], axis=1, **({"ord": 1} if op == "norm" else {}))
+    assert ours.dtype == theirs.dtype == dtype
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.mxnet
+@pytest.mark.parametrize("dtype", VALUES, ids=[each.__name__ for each in VALUES])
+def test_moments_of_whole_numbers_are_mxnets(dtype):
+    from mxnet_ref.any_graph import every_output
+
+    given = np.array([[100, 27, 33], [3, 40, 51]], dtype)
+    text, inputs, _ = one_node("moments", case(given, axes="(1,)"))
+    ours = convert(parse_symbol(text), Params({}, {}), inputs=inputs)(
+        **{name: torch.from_numpy(given) for name in inputs}
+    )
+    for one, other in zip(ours, every_output(text, {}, {}, dict.fromkeys(inputs, given)).values(), strict=True):
+        assert one.numpy().dtype == other.dtype == dtype
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [("float16", 500.0), ("float32", 500.0), ("float64", 500.0)])
+def test_norm_comes_in_the_type_asked_for(dtype, expected):
+    """MXNet 1.9.1 gives these with MXNET_SAFE_ACCUMULATION=1 and refuses without."""
+    text, inputs, _ = one_node("norm", case((2,), out_dtype=dtype))
+    found = convert(parse_symbol(text), Params(), inputs=inputs)(data0=torch.tensor([300.0, 400.0]))
+    assert (found.dtype, found.tolist()) == (getattr(torch, dtype), [expected])
+
+
+@pytest.mark.mxnet
+@pytest.mark.parametrize("dtype", VALUES, ids=[each.__name__ for each in VALUES])
 def test_whole_numbers_are_cut_to_the_whole_parts_of_the_ends(dtype):
     ours, theirs = both("clip", [VALUES[dtype].astype(dtype)], a_min=-1.5, a_max=9.5)
     assert ours.dtype == theirs.dtype == dtype

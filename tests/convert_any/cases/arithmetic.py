@@ -65,6 +65,7 @@ CASES = {
     "argmax": {"axis": case(X, axis=1), "kept": case(X, axis=-1, keepdims=True), "first of equals": case(numbers((1, 3, 3)), axis=1)},
     "argmin": {"axis": case(X, axis=1), "first of equals": case(numbers((3, 1, 1)), axis=1)},
     "argmax_channel": {"axis 1": case((3, 5))},
-    "cumsum": {"axis": case(X, axis=1), "flattened": case(X)},
+    "cumsum": {"axis": case(X, axis=1), "flattened": case(X), "in float64": case(X, axis=1, dtype="float64"),
+               "in int32": case(numbers((3, -2.5, 1.7), (-1.5, -2.5, 7)), axis=1, dtype="int32")},
     "moments": {"axes": case(X, axes="(0, 2)")},
 }  # fmt: skip

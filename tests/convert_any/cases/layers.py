@@ -111,12 +111,13 @@ CASES = {
                           "channel": case(X, mode="channel", only32=True)},
     "softmax": {
         "last axis": case(X),
+        "in float64": case(X, dtype="float64"),
         "axis 1, temperature": case(X, axis=1, temperature=2.5),
         "lengths": case((2, 3, 4), whole((4, 1, 2), (3, 4, 1)), use_length=True),
         "lengths, axis 1": case((2, 3, 4), whole((3, 1, 2, 3), (1, 2, 3, 0)), use_length=True, axis=1, temperature=0.5),
     },
-    "softmin": {"axis 1": case(X, axis=1)},
-    "log_softmax": {"last axis": case(X)},
+    "softmin": {"axis 1": case(X, axis=1), "in float64": case(X, dtype="float64")},
+    "log_softmax": {"last axis": case(X), "in float64": case(X, dtype="float64")},
     "SoftmaxOutput": {
         "flattens": case((3, 5), numbers(0, 1, 2)),
         "multi_output": case((2, 3, 4), ((2, 4), 0, 2), multi_output=True),

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weights_convert.translate.attributes import Single
+from weights_convert.translate.operators.elementwise import DTYPES
 from weights_convert.translate.operators.whole import of_real
 from weights_convert.translate.registry import operator
 
@@ -91,6 +92,10 @@ def within_length(data: Tensor, length: Tensor, axis: int) -> Tensor:
     return place < length.long().unsqueeze(axis)
 
 
+def in_type(values: Tensor, dtype: str | None) -> Tensor:
+    return values if dtype is None else values.to(DTYPES[dtype])
+
+
 @operator("softmax")
 def softmax(
     data: Tensor,
@@ -101,12 +106,12 @@ def softmax(
     use_length: bool = False,
     dtype: str | None = None,
 ) -> Tensor:
-    """Softmax of data / temperature over one axis; elements beyond `length` are left out and come out as 0."""
+    """Softmax of data / temperature over one axis, in data's type or `dtype`; elements beyond `length` come out as 0."""
     logits = data / temperature if temperature else data
     if not use_length:
-        return torch.softmax(logits, axis)
+        return in_type(torch.softmax(logits, axis), dtype)
     inside = within_length(data, length, axis)
-    return torch.softmax(logits.masked_fill(~inside, -math.inf), axis).masked_fill(~inside, 0)
+    return in_type(torch.softmax(logits.masked_fill(~inside, -math.inf), axis).masked_fill(~inside, 0), dtype)
 
 
 @operator("softmin")
@@ -119,7 +124,7 @@ def softmin(
     dtype: str | None = None,
 ) -> Tensor:
     """Softmax of -data / temperature over one axis."""
-    return torch.softmax(-data / temperature if temperature else -data, axis)
+    return in_type(torch.softmax(-data / temperature if temperature else -data, axis), dtype)
 
 
 @operator("log_softmax")
@@ -132,4 +137,4 @@ def log_softmax(
     dtype: str | None = None,
 ) -> Tensor:
     """Logarithm of softmax over one axis."""
-    return torch.log_softmax(data / temperature if temperature else data, axis)
+    return in_type(torch.log_softmax(data / temperature if temperature else data, axis), dtype)

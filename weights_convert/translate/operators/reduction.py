@@ -1,8 +1,9 @@
-"""Sums, means and extremes over axes. MXNet has no 0-dimensional arrays: a full reduction has shape [1]."""
+"""Sums, means and extremes over axes, in the array's type. MXNet has no 0-dimensional arrays: a full reduction has shape [1]."""
 
 import torch
 from torch import Tensor
 
+from weights_convert.translate.operators.elementwise import DTYPES
 from weights_convert.translate.registry import operator
 
 
@@ -27,12 +28,20 @@ def at_least_1d(data: Tensor) -> Tensor:
     return data.reshape(1) if data.dim() == 0 else data
 
 
+def mean_in_type(data: Tensor, axes: list[int], keepdims: bool) -> Tensor:
+    """Mean; whole numbers are added in their type, as in MXNet, and the quotient is cut toward zero."""
+    if data.is_floating_point():
+        return data.mean(axes, keepdims)
+    total = data.sum(axes, keepdims, dtype=data.dtype)
+    return torch.div(total.long(), data.numel() // max(total.numel(), 1), rounding_mode="trunc").to(data.dtype)
+
+
 @operator("sum", "sum_axis")
 def sum_over(
     data: Tensor, *, axis: tuple[int, ...] | None = None, keepdims: bool = False, exclude: bool = False
 ) -> Tensor:
     """Sum over axes."""
-    return at_least_1d(data.sum(reduced_axes(data, axis, exclude), keepdims))
+    return at_least_1d(data.sum(reduced_axes(data, axis, exclude), keepdims, dtype=data.dtype))
 
 
 @operator("nansum")
@@ -40,15 +49,15 @@ def nansum_over(
     data: Tensor, *, axis: tuple[int, ...] | None = None, keepdims: bool = False, exclude: bool = False
 ) -> Tensor:
     """Sum over axes, NaN counting as 0."""
-    return at_least_1d(data.nansum(reduced_axes(data, axis, exclude), keepdims))
+    return at_least_1d(data.nansum(reduced_axes(data, axis, exclude), keepdims, dtype=data.dtype))
 
 
 @operator("mean")
 def mean_over(
     data: Tensor, *, axis: tuple[int, ...] | None = None, keepdims: bool = False, exclude: bool = False
 ) -> Tensor:
-    """Mean over axes."""
-    return at_least_1d(data.mean(reduced_axes(data, axis, exclude), keepdims))
+    """Mean over axes; of whole numbers its whole part."""
+    return at_least_1d(mean_in_type(data, reduced_axes(data, axis, exclude), keepdims))
 
 
 @operator("max", "max_axis")
@@ -73,7 +82,7 @@ def prod_over(
 ) -> Tensor:
     """Product over axes."""
     for each in sorted(reduced_axes(data, axis, exclude), reverse=True):
-        data = data.prod(each, keepdim=keepdims)
+        data = data.prod(each, keepdim=keepdims, dtype=data.dtype)
     return at_least_1d(data)
 
 
@@ -86,10 +95,12 @@ def norm(
     out_dtype: str | None = None,
     keepdims: bool = False,
 ) -> Tensor:
-    """1- or 2-norm over axes."""
+    """1- or 2-norm over axes; out_dtype is the result's type, and a wider one that of the sums too."""
     axes = reduced_axes(data, axis, False)
-    total = data.abs().sum(axes, keepdims) if ord == 1 else data.square().sum(axes, keepdims).sqrt()
-    return at_least_1d(total)
+    values = data.to(DTYPES[out_dtype]) if out_dtype in ("float32", "float64") else data
+    sums = values.abs() if ord == 1 else values.square()
+    total = sums.sum(axes, keepdims, dtype=values.dtype) if ord == 1 else sums.sum(axes, keepdims).sqrt()
+    return at_least_1d(total if out_dtype is None else total.to(DTYPES[out_dtype]))
 
 
 @operator("argmax", decides=True)
@@ -112,12 +123,19 @@ def argmax_channel(data: Tensor) -> Tensor:
 
 @operator("cumsum")
 def cumsum(a: Tensor, *, axis: int | None = None, dtype: str | None = None) -> Tensor:
-    """Running sum along an axis, or of the flattened array."""
-    return torch.cumsum(a.flatten() if axis is None else a, 0 if axis is None else axis)
+    """Running sum along an axis, or of the flattened array, in the array's type or in `dtype`; of bool in int64."""
+    values = a.long() if a.dtype == torch.bool else a
+    values = values if dtype is None else a.to(DTYPES[dtype])
+    return torch.cumsum(values.flatten() if axis is None else values, 0 if axis is None else axis, dtype=values.dtype)
 
 
 @operator("moments", outputs=2)
 def moments(data: Tensor, *, axes: tuple[int, ...] | None = None, keepdims: bool = False) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance over axes."""
+    """Mean and biased variance over axes; of whole numbers their whole parts."""
+    if not data.is_floating_point():
+        over = reduced_axes(data, axes, False)
+        apart = data - mean_in_type(data, over, True)
+        whole = mean_in_type(data, over, keepdims), mean_in_type(apart * apart, over, keepdims)
+        return at_least_1d(whole[0]), at_least_1d(whole[1])
     variance, mean = torch.var_mean(data, dim=reduced_axes(data, axes, False), correction=0, keepdim=keepdims)
     return at_least_1d(mean), at_least_1d(variance)
