@@ -8,6 +8,7 @@ import torch
 
 from dcn_suite.parity.graph_outputs import as_tensor
 from tests.convert_any.cases import CASES
+from tests.convert_any.cases.case import case
 from tests.tolerances import ERROR_RATIO, FLOAT32_ROUNDING, FLOAT64_SAME_FUNCTION, OPERATOR_FLOAT32
 from weights_convert import Params, convert, parse_symbol
 from weights_convert.graph import Node
@@ -89,6 +90,16 @@ def test_operator_is_mxnets(op, name):
             ERROR_RATIO * np.abs(short_theirs.astype(np.float64) - theirs).max(initial=0) + FLOAT32_ROUNDING * scale
         )
         assert np.abs(short.astype(np.float64) - theirs).max(initial=0) <= allowed
+
+
+@pytest.mark.mxnet
+def test_old_maximum_of_a_window_beyond_the_map_is_minus_infinity():
+    text, inputs, aux = one_node(
+        "Pooling_v1", case((1, 1, 6, 6), kernel="(1,1)", stride="(3,3)", pooling_convention="full")
+    )
+    (ours,), (theirs,) = torch_outputs(text, inputs, aux, "float32"), mxnet_outputs(text, aux, inputs)
+    np.testing.assert_array_equal(ours, theirs)
+    assert np.isneginf(theirs).sum() == 5
 
 
 def test_every_operator_has_a_case_or_a_reason():

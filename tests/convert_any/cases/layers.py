@@ -66,6 +66,18 @@ CASES = {
             (1, 2, 5, 6, 7), kernel="(2,3,3)", stride="(2,2,2)", pool_type="avg", pooling_convention="full"
         ),
     },
+    "Pooling_v1": {
+        "maximum with zeros around": case(X, kernel="(3,3)", stride="(2,2)", pad="(1,1)"),
+        "full maximum": case(X, kernel="(2,2)", stride="(2,2)", pooling_convention="full"),
+        "full average over the whole kernel": case(X, kernel="(2,2)", stride="(2,2)", pooling_convention="full", pool_type="avg"),
+        "average, padded": case(X, kernel="(3,3)", stride="(2,2)", pad="(2,2)", pool_type="avg", only32=True),
+        "full sum, last window in the padding": case(
+            (1, 2, 5, 5), kernel="(2,2)", stride="(3,3)", pad="(1,1)", pooling_convention="full", pool_type="sum"
+        ),
+        "global maximum": case(X, kernel="(3,3)", pad="(1,1)", global_pool=True),
+        "global average": case(X, kernel="(3,3)", pad="(1,1)", global_pool=True, pool_type="avg", only32=True),
+        "global sum": case(X, kernel="(3,3)", global_pool=True, pool_type="sum"),
+    },
     "_contrib_AdaptiveAvgPooling2D": {
         "whole map": case(X),
         "uneven windows": case(X, output_size="(3, 2)"),

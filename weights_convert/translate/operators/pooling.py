@@ -1,5 +1,7 @@
 """Pooling with MXNet's size rules."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,9 +35,9 @@ def lowest_number(data: Tensor) -> float:
 
 
 def max_pool(
-    data: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], pad: tuple[int, ...], full: bool
+    data: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], pad: tuple[int, ...], full: bool, empty: float
 ) -> Tensor:
-    """The largest element of each window; a window without elements gives the type's lowest number."""
+    """The largest element of each window; a window without elements gives `empty`."""
     pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(kernel) - 1]
     sides = data.shape[2:]
     counts = pooled_sides(sides, kernel, stride, pad, full)
@@ -47,7 +49,7 @@ def max_pool(
         return pool(data, kernel, stride, pad)
     if small and all((n - 1) * s < side + p for n, s, side, p in zip(counts, stride, sides, pad, strict=True)):
         return pool(data, kernel, stride, pad, ceil_mode=full)
-    return pool(padded(data, pad, [max(more, 0) for more in surplus], lowest_number(data)), kernel, stride)
+    return pool(padded(data, pad, [max(more, 0) for more in surplus], empty), kernel, stride)
 
 
 def sum_pool(data: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
@@ -93,7 +95,7 @@ def average_pool(
     return total / (with_zeros if with_padding else elements).clamp(min=1)
 
 
-@operator("Pooling", "Pooling_v1")
+@operator("Pooling")
 def pooling(
     data: Tensor,
     *,
@@ -127,7 +129,7 @@ def pooling(
     elif global_pool:
         output = (maps.abs() ** power).sum(axes, keepdim=True) ** (1.0 / power)
     elif pool_type == "max":
-        output = max_pool(maps, kernel, stride, pad, full)
+        output = max_pool(maps, kernel, stride, pad, full, lowest_number(maps))
     elif pool_type == "avg":
         output = average_pool(maps, kernel, stride, pad, full, count_include_pad is not False)
     elif pool_type == "sum":
@@ -135,6 +137,38 @@ def pooling(
     else:
         output = window_sums(maps.abs() ** power, kernel, stride, pad, full)[0] ** (1.0 / power)
     return output.movedim(1, -1) if layout in ("NWC", "NHWC", "NDHWC") else output
+
+
+@operator("Pooling_v1")
+def pooling_v1(
+    data: Tensor,
+    *,
+    kernel: tuple[int, ...] = (),
+    pool_type: str = "max",
+    global_pool: bool = False,
+    pooling_convention: str = "valid",
+    stride: tuple[int, ...] = (),
+    pad: tuple[int, ...] = (),
+) -> Tensor:
+    """The old max, avg or sum pooling: padding is zeros for the maximum too, averages are over the whole kernel's area.
+
+    A window of "full" that starts beyond the padding has the maximum -inf. global_pool ignores the geometry.
+    """
+    axes = list(range(2, data.dim()))
+    none = (0,) * len(kernel)
+    strides, pads = tuple(stride) or (1,) * len(kernel), tuple(pad) or none
+    full = pooling_convention == "full"
+    if pool_type not in ("max", "avg", "sum"):
+        raise ValueError(f"Pooling_v1: expected max, avg or sum, got {pool_type}")
+    if global_pool and pool_type == "max":
+        return data.amax(axes, keepdim=True)
+    if global_pool:
+        return data.mean(axes, keepdim=True) if pool_type == "avg" else data.sum(axes, keepdim=True)
+    maps = padded(data, pads, [0] * len(kernel), 0.0)
+    if pool_type == "max":
+        return max_pool(maps, kernel, strides, none, full, -math.inf)
+    sums = window_sums(maps, kernel, strides, none, full)[0]
+    return sums / math.prod(kernel) if pool_type == "avg" else sums
 
 
 @operator("_contrib_AdaptiveAvgPooling2D")

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from weights_convert.translate.operators.pooling import max_pool, window_sums
+from weights_convert.translate.operators.pooling import lowest_number, max_pool, window_sums
 from weights_convert.translate.registry import Single, operator
 
 REACH = {
@@ -77,7 +77,8 @@ def quantized_pooling(
     stride, pad = tuple(stride) or (1,) * len(kernel), tuple(pad) or (0,) * len(kernel)
     full = pooling_convention == "full" and not global_pool
     if pool_type == "max":
-        return max_pool(data.float(), kernel, stride, pad, full).to(data.dtype), min_data, max_data
+        maps = data.float()
+        return max_pool(maps, kernel, stride, pad, full, lowest_number(maps)).to(data.dtype), min_data, max_data
     total, inside, with_padding = window_sums(data.float(), kernel, stride, pad, full)
     count = inside if count_include_pad is False else with_padding
     return to_whole(total * count.clamp(min=1).reciprocal(), data.dtype), min_data, max_data
