@@ -59,6 +59,33 @@ def test_single_value_becomes_beta_in_training_as_in_mxnet():
     np.testing.assert_array_equal(ours, beta)
 
 
+@pytest.mark.mxnet
+@pytest.mark.parametrize("more", [{"adj": "(1, 0)"}, {"target_shape": "(9, 11)"}, {"num_group": 2, "no_bias": False}])
+def test_transposed_convolution_of_channels_last_is_mxnets_with_its_axes_moved(more):
+    """MXNet 1.9.1's CPU infers the shapes of NHWC and has no kernel for it, so NCHW is the oracle."""
+    import mxnet as mx
+
+    rng = np.random.default_rng(3)
+    attrs = {"kernel": "(3, 2)", "stride": "(2, 3)", "pad": "(1, 0)", "num_filter": 6, **more}
+    data, weight, bias = (
+        rng.standard_normal((2, 5, 4, 8)),
+        rng.standard_normal((8, 3, 2, 6 // more.get("num_group", 1))),
+        np.ones(6),
+    )
+    arrays = [each.astype(np.float32) for each in (data, weight, bias)[: 3 if "no_bias" in more else 2]]
+    net = Builder()
+    names = ["data", "up_weight", "up_bias"][: len(arrays)]
+    head = net.call("Deconvolution", "up", *map(net.variable, names), layout="NHWC", **attrs)
+    text = json.dumps({"nodes": net.nodes, "arg_nodes": list(range(len(names))), "heads": [[head, 0, 0]]})
+    shapes, _, _ = mx.sym.load_json(text).infer_shape(data=(2, 5, 4, 8))
+    assert shapes == [each.shape for each in arrays]
+    module = convert(parse_symbol(text), Params(dict(zip(names[1:], arrays[1:], strict=True))))
+    first = [mx.nd.array(np.moveaxis(each, -1, 1)) if each.ndim == 4 else mx.nd.array(each) for each in arrays]
+    theirs = np.moveaxis(mx.nd.Deconvolution(*first, **attrs).asnumpy(), 1, -1)
+    ours = module(data=torch.from_numpy(arrays[0])).detach()
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
 def test_evaluation_leaves_the_statistics_alone(module, data):
     before = {name: each.clone() for name, each in module.named_buffers()}
     module(data=data)

@@ -63,11 +63,11 @@ def convolution_shapes(values: Mapping[str, Any], _: Mapping[str, Shape]) -> dic
 
 
 def deconvolution_shapes(values: Mapping[str, Any], _: Mapping[str, Shape]) -> dict[str, Shape]:
-    filters = values["num_filter"]
+    filters, own = values["num_filter"], values["num_filter"] // values.get("num_group", 1)
     bias = {"bias": (filters,)} if values.get("no_bias") is False else {}
     if values.get("layout") in CHANNELS_LAST:
-        return bias
-    return bias | {"weight": (ANY, filters // values.get("num_group", 1), *values["kernel"])}
+        return bias | {"weight": (ANY, *values["kernel"], own)}
+    return bias | {"weight": (ANY, own, *values["kernel"])}
 
 
 def dense_shapes(values: Mapping[str, Any], _: Mapping[str, Shape]) -> dict[str, Shape]:

@@ -74,18 +74,25 @@ def deconvolution(
     no_bias: bool = True,
     layout: str | None = None,
 ) -> Tensor:
-    """Transposed convolution, weight [I, O/groups, *kernel]; target_shape decides pad and adj; no bias unless asked for."""
+    """Transposed convolution, weight [I, O/groups, *kernel]; target_shape decides pad and adj; no bias unless asked for.
+
+    Layouts NWC, NHWC, NDHWC have the weight [I, *kernel, O/groups].
+    """
     axes = len(kernel)
+    last = layout in CHANNELS_LAST
+    maps = data.movedim(-1, 1) if last else data
+    taps = weight.movedim(-1, 1) if last else weight
     strides, dilations = per_axis(stride, axes, 1), per_axis(dilate, axes, 1)
     pads, adjs = per_axis(pad, axes, 0), per_axis(adj, axes, 0)
     if any(target_shape):
         surplus = [
-            strides[axis] * (data.shape[2 + axis] - 1) + dilations[axis] * (kernel[axis] - 1) + 1 - target_shape[axis]
+            strides[axis] * (maps.shape[2 + axis] - 1) + dilations[axis] * (kernel[axis] - 1) + 1 - target_shape[axis]
             for axis in range(axes)
         ]
         pads, adjs = tuple((each + 1) // 2 for each in surplus), tuple(each % 2 for each in surplus)
     spread = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[axes - 1]
-    return spread(data, weight, None if no_bias else bias, strides, pads, adjs, num_group, dilations)
+    output = spread(maps, taps, None if no_bias else bias, strides, pads, adjs, num_group, dilations)
+    return output.movedim(1, -1) if last else output
 
 
 @operator("Embedding", "_contrib_SparseEmbedding")
