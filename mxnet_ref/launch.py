@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m mxnet_ref.launch",
         description="Starts a scheduler, servers and workers of MXNet's parameter server (kvstore dist_sync) on this machine.",
         epilog="example: python -m mxnet_ref.launch --workers 2 -m dcn_suite.cli.main train demo/narrow_rfcn_dcn "
-        "--framework mxnet --output run",
+        "--framework mxnet --images-per-update 2 --output run",
     )
     parser.add_argument("--workers", type=count, required=True, metavar="N", help="processes that train")
     parser.add_argument("--servers", type=count, default=1, metavar="N", help="processes that add up (default: 1)")

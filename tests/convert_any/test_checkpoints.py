@@ -16,6 +16,17 @@ from weights_convert.translate.precision import in_float64
 RANDOM = {"sagemaker_ntm": (1,)}  # three of its four outputs are drawn at random; these are not
 
 
+AMPLIFIES = (
+    "jg_fused_rnn"  # a rounding of its first step grows by thousands until the last: float32 tells the processor
+)
+
+
+def float64_module(given):
+    groups = given.params.arg, given.params.aux
+    arg, aux = ({key: dense(value).astype(np.float64) for key, value in group.items()} for group in groups)
+    return convert(parse_symbol(in_float64(given.symbol.read_text())), Params(arg, aux), inputs=given.inputs)
+
+
 def outputs_of(module, inputs):
     names = input_names(module)
     with torch.no_grad():
@@ -26,10 +37,14 @@ def outputs_of(module, inputs):
 @pytest.mark.parametrize("name", RECORDED)
 def test_converted_module_gives_the_recorded_outputs(checkpoints_folder, name):
     given = checkpoint(checkpoints_folder / name)
-    module = convert(given.symbol, given.params, inputs=given.inputs)
-    found = outputs_of(module, given.inputs)
+    if name == AMPLIFIES:
+        found = outputs_of(
+            float64_module(given), {key: value.astype(np.float64) for key, value in given.inputs.items()}
+        )
+    else:
+        found = outputs_of(convert(given.symbol, given.params, inputs=given.inputs), given.inputs)
     assert [tuple(each.shape) for each in found] == [each.shape for each in given.outputs]
-    tolerance = RECORDED_RNN_TANH if name == "jg_fused_rnn" else RECORDED_FLOAT32
+    tolerance = RECORDED_RNN_TANH if name == AMPLIFIES else RECORDED_FLOAT32
     for place, (ours, theirs) in enumerate(zip(found, given.outputs, strict=True)):
         if place in RANDOM.get(name, (place,)):
             error = np.abs(ours.numpy() - theirs).max() / np.abs(theirs).max()
