@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=2 python benchmarks/training_step_cpu.py CONFIG --size 300x500 --json benchmarks/results/training_step_cpu.json
 
 An update is forward, backward and optimiser, with proposals and sampling. Reported: the fastest and the median of each, and
-MXNet's time over PyTorch's; a result for the same configuration, size and threads replaces the one in the file.
+MXNet's time over PyTorch's; a result for the same configuration, size, threads and machine replaces the one in the file.
 """
 
 import argparse
@@ -103,7 +103,7 @@ def main() -> None:
     rows = [measure(config, (height, width), args.rounds) for config in args.configs]
     print(json.dumps(rows, indent=1))
     if args.json:
-        key = lambda row: (row["config"], row["size"], row["threads"])  # noqa: E731
+        key = lambda row: (row["config"], row["size"], row["threads"], row["machine"])  # noqa: E731
         kept = json.loads(args.json.read_text(encoding="utf-8")) if args.json.is_file() else []
         merged = {key(row): row for row in [*kept, *rows]}
         with atomic_path(args.json) as temporary:
