@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from dcn_suite.reproduce.results import machine
 from dcn_suite.training.start import starting_weights
 from dcn_tasks.config import Config, load_config
 from dcn_tasks.files import atomic_path
@@ -79,16 +80,10 @@ def measure(config: str, size: tuple[int, int], rounds: int) -> dict:
         "mxnet_over_torch": round(best["mxnet"] / best["torch"], 2),
         "goal": GOALS["dcn" in config],
         "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1),  # of both, so far
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {processor()}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {machine()['processor']}",
         "OPENBLAS_CORETYPE": os.environ.get("OPENBLAS_CORETYPE", "not set"),  # of MXNet's OpenBLAS
         "date": time.strftime("%Y-%m-%d"),
     }
-
-
-def processor() -> str:
-    """Its name as Linux tells it."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "processor unknown")
 
 
 def main() -> None:

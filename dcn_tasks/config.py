@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from easydict import EasyDict
 
-from dcn_tasks.config_checks import FREE_FORM, merge, refuse_repeated_keys, scales, test_scales
+from dcn_tasks.config_checks import FREE_FORM, merge, refuse_repeated_keys, refuse_unusable, scales, test_scales
 from dcn_tasks.errors import InputError
 
 MAX_BYTES = 1 << 20  # of one YAML file
@@ -93,24 +93,6 @@ def load_config(name_or_path: str | Path | Config, **overrides: Any) -> Config:
     values["network"]["PIXEL_MEANS"].setflags(write=False)
     refuse_unusable(values, source)
     return Config(values)
-
-
-def refuse_unusable(values: Mapping[str, Any], source: str) -> None:
-    """Raises: InputError for values of the right kind that nothing can be done with."""
-    frequent, steps, names = values["default"]["frequent"], values["TRAIN"]["lr_step"], values["dataset"]["CLASS_NAMES"]
-    if frequent < 1:
-        raise InputError(
-            f"{source}: default.frequent: expected 1 update between two lines of the log or more, got {frequent}"
-        )
-    try:
-        [float(epoch) for epoch in steps.split(",") if epoch.strip()]
-    except ValueError as error:
-        raise InputError(f"{source}: TRAIN.lr_step: expected epochs, '4.83' or '4,6', got {steps!r}") from error
-    for name in names:
-        if not isinstance(name, str):
-            raise InputError(
-                f"{source}: dataset.CLASS_NAMES: expected words, got {name!r}: write it in quotes, YAML reads numbers, yes and no otherwise"
-            )
 
 
 def to_plain(value: Any) -> Any:

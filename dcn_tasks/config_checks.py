@@ -9,6 +9,7 @@ import numpy as np
 import yaml
 
 from dcn_tasks.errors import InputError
+from dcn_tasks.schedule import steps_in_updates
 
 FREE_FORM = ("expected",)  # groups whose keys are the experiment's own
 LISTABLE = ("network.RPN_FEAT_STRIDE",)  # keys with a number, or one per level of a pyramid
@@ -128,3 +129,21 @@ def test_scales(value: Any, source: str) -> list[tuple[int, int]]:
         raise InputError(
             f"{source}: TEST_SCALES: expected [[short side, longest side], ...] in pixels, got {value!r}"
         ) from None
+
+
+def refuse_unusable(values: Mapping[str, Any], source: str) -> None:
+    """Raises: InputError for values of the right kind that nothing can be done with."""
+    frequent, steps, names = values["default"]["frequent"], values["TRAIN"]["lr_step"], values["dataset"]["CLASS_NAMES"]
+    if frequent < 1:
+        raise InputError(
+            f"{source}: default.frequent: expected 1 update between two lines of the log or more, got {frequent}"
+        )
+    try:
+        steps_in_updates(steps, 1)
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{source}: TRAIN.lr_step: expected epochs, '4.83' or '4,6', got {steps!r}") from error
+    for name in names:
+        if not isinstance(name, str):
+            raise InputError(
+                f"{source}: dataset.CLASS_NAMES: expected words, got {name!r}: write it in quotes, YAML reads numbers, yes and no otherwise"
+            )

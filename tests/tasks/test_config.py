@@ -150,6 +150,7 @@ def test_every_default_has_a_comment() -> None:
         ({"network__DEFORM_ROI_POOLING": "yes"}, "expected true or false"),
         ({"SCALES": [600]}, "SCALES: expected"),
         ({"default__frequent": 0}, "default.frequent: expected 1 update .* or more, got 0"),
+        ({"TRAIN__lr_step": "inf"}, "TRAIN.lr_step: expected epochs, .* got 'inf'"),
         ({"TRAIN__lr_step": "4;6"}, "TRAIN.lr_step: expected epochs, .* got '4;6'"),
         (
             {"dataset__CLASS_NAMES": ["cat", False]},

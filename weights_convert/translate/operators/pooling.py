@@ -154,20 +154,17 @@ def pooling_v1(
 
     A window of "full" that starts beyond the padding has the maximum -inf. global_pool ignores the geometry.
     """
-    axes = list(range(2, data.dim()))
-    none = (0,) * len(kernel)
-    strides, pads = tuple(stride) or (1,) * len(kernel), tuple(pad) or none
-    full = pooling_convention == "full"
     if pool_type not in ("max", "avg", "sum"):
         raise ValueError(f"Pooling_v1: expected max, avg or sum, got {pool_type}")
-    if global_pool and pool_type == "max":
-        return data.amax(axes, keepdim=True)
     if global_pool:
-        return data.mean(axes, keepdim=True) if pool_type == "avg" else data.sum(axes, keepdim=True)
-    maps = padded(data, pads, [0] * len(kernel), 0.0)
+        return pooling(data, pool_type=pool_type, global_pool=True)
+    none = (0,) * len(kernel)
+    maps = padded(data, tuple(pad) or none, [0] * len(kernel), 0.0)
     if pool_type == "max":
-        return max_pool(maps, kernel, strides, none, full, -math.inf)
-    sums = window_sums(maps, kernel, strides, none, full)[0]
+        return max_pool(
+            maps, kernel, tuple(stride) or (1,) * len(kernel), none, pooling_convention == "full", -math.inf
+        )
+    sums = pooling(maps, kernel=kernel, pool_type="sum", pooling_convention=pooling_convention, stride=stride)
     return sums / math.prod(kernel) if pool_type == "avg" else sums
 
 
