@@ -3,8 +3,9 @@
     python benchmarks/trajectories.py            runs what results/trajectories.json does not have yet, draws the figure
     python benchmarks/trajectories.py --again    runs all four anew
 
-MXNet 1.9.1 on the CPU; PyTorch with MXNet's decisions replayed, with its selections alone, and deciding for itself
-(dcn_suite/parity/trajectory.py). And once more from calibrated weights, whose offsets do not stand on the edges of cells.
+MXNet 1.9.1 on the CPU; PyTorch deciding for itself in float64 as MXNet does then; in float32 with MXNet's decisions
+replayed, with its selections alone, and deciding for itself (dcn_suite/parity/trajectory). And once more from calibrated
+weights, whose offsets do not stand on the edges of cells.
 """
 
 import argparse
@@ -32,13 +33,16 @@ NETWORKS = {
     "demo/narrow_deeplab_dcn": ("Deformable DeepLab", "FCNLogLoss"),
 }
 STEPS, LOSS_TOLERANCE = 100, 1e-3
-COLOURS = {"mxnet": "#b0b0b0", "replayed": "#1f77b4", "selections": "#2ca02c", "alone": "#d95f02"}
+SMALLEST = 1e-17  # drawn; equal numbers have no logarithm
+COLOURS = {"mxnet": "#b0b0b0", "replayed": "#1f77b4", "selections": "#2ca02c", "alone": "#d95f02", "alone64": "#7b3294"}
 NAMES = {
     "mxnet": "MXNet",
     "replayed": "PyTorch, decisions replayed",
     "selections": "PyTorch, selections replayed",
     "alone": "PyTorch alone",
+    "alone64": "PyTorch alone, both in float64",
 }
+REFERENCE = {"alone64": "mxnet64"}  # of the others: "mxnet"
 
 
 def measure(config: str) -> dict:
@@ -47,13 +51,16 @@ def measure(config: str) -> dict:
         config, Settings((1, 1)), steps=STEPS, loss_tolerance=LOSS_TOLERANCE, curves=True, calibrated=True
     )
     result = run_trajectory(config, Settings((1, 1)), steps=STEPS, loss_tolerance=LOSS_TOLERANCE, curves=True)
-    (weights,) = (row.got for row in result.table.judged if row.quantity == "weights")
+    weights, weights64 = (row.got for row in result.table.judged if row.quantity == "weights")
     curves = result.facts["curves"]
     return {
         "steps": STEPS,
         "red": [row.what for row in result.table.red],
         "largest_relative_difference_of_a_loss": worst(curves, "replayed"),
         "weights": weights,
+        "float64_alone": in_float64(curves) | {"weights": weights64},
+        "float64_alone_from_calibrated_weights": in_float64(away.facts["curves"])
+        | {"weights": [row.got for row in away.table.judged if row.quantity == "weights"][1]},
         "first_difference_alone": result.facts["first_difference"],
         "seed": result.facts["seed"],
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -63,21 +70,29 @@ def measure(config: str) -> dict:
         "selections_alone": with_selections_alone(curves),
         "selections_alone_from_calibrated_weights": with_selections_alone(away.facts["curves"]),
         "red_from_calibrated_weights": [row.what for row in away.table.red],
-        "curves": {name: {line: rounded(values) for line, values in each.items()} for name, each in curves.items()},
+        "curves": {
+            name: {line: rounded(line, values) for line, values in each.items()} for name, each in curves.items()
+        },
     }
 
 
-def rounded(values: list[float]) -> list[float]:
-    return [float(f"{value:.8g}") for value in values]
+def rounded(line: str, values: list[float]) -> list[float]:
+    """To the digits that this line has."""
+    return values if line.endswith("64") else [float(f"{value:.8g}") for value in values]
 
 
 def relative(lines: dict[str, list[float]], line: str) -> np.ndarray:
-    theirs = np.array(lines["mxnet"])
+    theirs = np.array(lines[REFERENCE.get(line, "mxnet")])
     return np.abs(np.array(lines[line]) - theirs) / np.maximum(np.abs(theirs), 1e-30)
 
 
 def worst(curves: dict, line: str) -> float:
     return max(float(relative(lines, line).max()) for lines in curves.values())
+
+
+def in_float64(curves: dict) -> dict[str, float]:
+    """How far each loss comes from MXNet's, relative, where both train in float64 and nothing is replayed."""
+    return {name: worst({name: lines}, "alone64") for name, lines in curves.items()}
 
 
 def first_beyond(curves: dict, line: str) -> int | None:
@@ -104,8 +119,9 @@ def draw(results: dict) -> None:
         steps = np.arange(1, len(lines["mxnet"]) + 1)
         for line, width in (("mxnet", 4), ("alone", 1.4), ("selections", 1.2), ("replayed", 1)):
             top.plot(steps, lines[line], color=COLOURS[line], linewidth=width, label=NAMES[line])
-        for line in ("alone", "selections", "replayed"):
-            bottom.semilogy(steps, np.maximum(relative(lines, line), 1e-9), color=COLOURS[line], linewidth=1)
+        top.plot([], [], color=COLOURS["alone64"], linewidth=1, label=NAMES["alone64"])  # in the same place
+        for line in ("alone", "selections", "replayed", "alone64"):
+            bottom.semilogy(steps, np.maximum(relative(lines, line), SMALLEST), color=COLOURS[line], linewidth=1)
         bottom.axhline(LOSS_TOLERANCE, color="black", linewidth=0.8, linestyle=":")
         difference = results[config]["first_difference_alone"]
         if difference:
@@ -113,9 +129,9 @@ def draw(results: dict) -> None:
                 axis.axvline(int(difference.rpartition(" ")[2]), color="black", linewidth=0.8, linestyle="--")
         top.set_title(f"{title}: {loss}", fontsize=10)
         bottom.set_xlabel("update")
-        bottom.set_ylim(1e-9, 3)
+        bottom.set_ylim(SMALLEST, 3)
     axes[1, 0].set_ylabel("relative difference\nfrom MXNet")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncol=4, frameon=False)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncol=5, frameon=False)
     figure.tight_layout(rect=(0, 0.06, 1, 1))
     figure.savefig(FIGURE, dpi=80)
 

@@ -49,6 +49,7 @@ class Trainer:
         momentum: to go on with, by parameter; None: zeros. updates: done before.
         images_per_update: whose gradients one update adds up over all processes, for TRAIN.GRADIENT_RULE.
         processes: that share every update.
+        dtype: "float32" or "float64", of parameters, batches and the optimiser.
     """
 
     def __init__(
@@ -63,10 +64,11 @@ class Trainer:
         updates: int = 0,
         images_per_update: int = 1,
         processes: Processes = ALONE,
+        dtype: str = "float32",
     ):
         self.sums = GradientSums(cfg.default.kvstore, processes)
-        self.symbol = symbol = with_cpu_backward(build_symbol(cfg, True))
-        self.schedule, self.updates = schedule, updates
+        self.symbol = symbol = with_cpu_backward(build_symbol(cfg, True, dtype=dtype))
+        self.schedule, self.updates, self.dtype = schedule, updates, dtype
         self.task = task = task_of(cfg)
         parameters = [name for name in symbol.list_arguments() if name not in task.batch_names]
         check_parameters(parameters, symbol.list_auxiliary_states(), arg, aux)
@@ -74,12 +76,12 @@ class Trainer:
             lambda shapes: (symbol, task.data_names, task.label_names), default_bucket_key=shapes_of(first, task),
             logger=logging.getLogger("mxnet_ref"), context=mx.cpu(), fixed_param_names=fixed_parameters(parameters, cfg),
         )  # fmt: skip
-        batch = data_batch(first, task)
+        batch = data_batch(first, task, dtype)
         with without_binding_notices():
             self.module.bind(batch.provide_data, batch.provide_label)
         self.module.init_params(
-            arg_params={name: mx.nd.array(arg[name]) for name in parameters},
-            aux_params={name: mx.nd.array(aux[name]) for name in symbol.list_auxiliary_states()},
+            arg_params={name: mx.nd.array(arg[name], dtype=dtype) for name in parameters},
+            aux_params={name: mx.nd.array(aux[name], dtype=dtype) for name in symbol.list_auxiliary_states()},
         )
         settings = {"momentum": cfg.TRAIN.momentum, "wd": cfg.TRAIN.wd, "clip_gradient": None}
         settings |= {"rescale_grad": gradient_scale(cfg, images_per_update), "begin_num_update": updates}
@@ -89,7 +91,7 @@ class Trainer:
         self.updater = self.module._curr_module._updater
         self.index = {name: index for index, name in self.updater.optimizer.idx2name.items()}
         for name, value in (momentum or {}).items():
-            self.updater.states[self.index[name]] = mx.nd.array(value)
+            self.updater.states[self.index[name]] = mx.nd.array(value, dtype=dtype)
             self.updater.states_synced[self.index[name]] = True
 
     def update(self, images: Iterable[Image]) -> Update:
@@ -166,7 +168,7 @@ class Trainer:
     def forward(self, batch: Batch, draws: Draws) -> dict[str, np.ndarray]:
         """The graph's outputs by the task's output_names. Raises: ValueError when an operator refuses its input, or one is not finite."""
         set_draws(draws)
-        given = data_batch(batch, self.task)
+        given = data_batch(batch, self.task, self.dtype)
         self.bind(given)
         self.module.forward(given, is_train=True)
         names = self.task.output_names
@@ -205,14 +207,21 @@ def shapes_of(batch: Batch, task: Task) -> tuple[tuple[int, ...], ...]:
     return tuple(batch[name].shape for name in task.batch_names)
 
 
-def data_batch(batch: Batch, task: Task) -> mx.io.DataBatch:
+def data_batch(batch: Batch, task: Task, dtype: str) -> mx.io.DataBatch:
     """The arrays as MXNet takes them; the bucket is their shapes, since images and object counts differ."""
+
+    def arrays(names: Sequence[str]) -> list[mx.nd.NDArray]:
+        return [mx.nd.array(batch[name], dtype=dtype) for name in names]
+
+    def described(names: Sequence[str]) -> list[mx.io.DataDesc]:
+        return [mx.io.DataDesc(name, batch[name].shape, dtype=np.dtype(dtype)) for name in names]
+
     return mx.io.DataBatch(
-        data=[mx.nd.array(batch[name]) for name in task.data_names],
-        label=[mx.nd.array(batch[name]) for name in task.label_names],
+        data=arrays(task.data_names),
+        label=arrays(task.label_names),
         bucket_key=shapes_of(batch, task),
-        provide_data=[mx.io.DataDesc(name, batch[name].shape) for name in task.data_names],
-        provide_label=[mx.io.DataDesc(name, batch[name].shape) for name in task.label_names],
+        provide_data=described(task.data_names),
+        provide_label=described(task.label_names),
     )
 
 

@@ -1,4 +1,5 @@
-"""A hundred training steps in both frameworks, MXNet's decisions replayed: the same losses, the same weights in the end."""
+"""A hundred training steps in both frameworks, in float32 with MXNet's decisions replayed, in float64 with nothing: the same
+losses, the same weights in the end."""
 
 import pytest
 from tolerances import HUNDRED_STEPS_LOSS
@@ -16,8 +17,8 @@ def test_a_hundred_steps_end_at_the_same_weights(network):
         f"demo/{network}", Settings((1, 1)), steps=100, loss_tolerance=HUNDRED_STEPS_LOSS, curves=True
     )
     assert [row.what for row in result.table.red] == []
-    (weights,) = [row for row in result.table.judged if row.quantity == "weights"]
-    assert 0 < weights.got < weights.tolerance, "trained, and not a copy"
+    for weights in (row for row in result.table.judged if row.quantity == "weights"):
+        assert 0 < weights.got < weights.tolerance, "trained, and not a copy"
     curves = result.facts["curves"].values()
     assert any(lines["selections"] != lines["replayed"] for lines in curves), (
         "the former takes fewer of MXNet's decisions"

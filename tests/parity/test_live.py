@@ -56,6 +56,16 @@ def test_a_training_without_the_learning_rate_multiplier_is_noticed():
     assert red[0].node == "update 2"  # the first update starts from the same weights
 
 
+def test_a_selection_of_its_own_is_noticed_in_float64():
+    """Where float32 replays MXNet's selections."""
+
+    def spoil(network):
+        network.hard_rois.rois_per_image -= 1
+
+    red = run_trajectory(CONFIG, Settings(SIZE, spoil=spoil), steps=2).table.red
+    assert [row.got for row in red if row.quantity == "selections"] == [2], "from the first update on"
+
+
 def test_a_converted_file_is_verified(tmp_path):
     cfg = load_config(CONFIG)
     params = checkpoint(cfg)

@@ -1,4 +1,5 @@
-"""Twenty training steps of every system's narrow network in both frameworks, MXNet's decisions replayed."""
+"""Twenty training steps of every system's narrow network in both frameworks: in float32 with MXNet's decisions replayed, in
+float64 with nothing replayed."""
 
 import pytest
 
@@ -35,6 +36,8 @@ def test_twenty_training_steps_have_the_same_losses(network):
     table = run_trajectory(config, Settings(tuple(load_config(config).SCALES[0])), steps=STEPS).table
     assert [row.what for row in table.red] == []
     losses = task_of(load_config(config)).losses
-    for quantity in (*losses, "decisions"):
+    for quantity in (*losses, *(f"{name} float64" for name in losses), "decisions"):
         assert sum(row.quantity == quantity for row in table.judged) == STEPS, quantity
-    assert len(table.judged) == (len(losses) + 1) * STEPS + 1  # the last weights
+    for quantity, count in (("selections", 1), ("weights", 2)):
+        assert sum(row.quantity == quantity for row in table.judged) == count
+    assert any(row.got != row.expected for row in table.judged if row.quantity.endswith("float64")), "not a copy"
