@@ -51,6 +51,7 @@ def isolated_rows(
             for probe, inputs in probes(segment, recorded).items()
         ]
 
+    known: dict[tuple[str, ...], float] = {}
     for segment, cases in zip(segments, ahead(witnessed, ahead(fed, segments)), strict=True):
         rows: list[Row] = []
         with_gradients = partial(reference.isolated, kind, segment, grad=True)
@@ -61,7 +62,9 @@ def isolated_rows(
                 truth = None
                 if finds_offsets(segment):
                     truth = run_alone(ports["float64"], segment, inputs, heads, theirs["float32"])
-                rows += segment_rows(segment, inputs, theirs, ours, probe, truth, None if grad else with_gradients)
+                rows += segment_rows(
+                    segment, inputs, theirs, ours, known, probe, truth, None if grad else with_gradients
+                )
             except (RuntimeError, ValueError) as error:
                 rows.append(failed_row(CHECK, segment.name, str(error), depth=segment.depth, operator=segment.op))
         yield rows
@@ -94,6 +97,7 @@ def segment_rows(
     inputs: dict,
     theirs: dict,
     ours: dict,
+    known: dict[tuple[str, ...], float],
     probe: str = "",
     truth: OneRun | None = None,
     with_gradients: Callable[[dict], dict[str, NodeRun]] | None = None,
@@ -101,6 +105,8 @@ def segment_rows(
     """The rows of one segment from the four witnesses' results.
 
     Args:
+        known: MXNet's largest error of every stock layer so far, by its parameters' names: nodes that share them, as the levels
+            of a pyramid do, are one layer. This segment's is added.
         truth: float64 for the float32 runs; None: MXNet's. with_gradients: where gradients are not compared, MXNet's runs with
             them: a layer's error (judge.py) is of these too, whatever is compared.
     """
@@ -120,8 +126,10 @@ def segment_rows(
         four[f"d {key}"] = (*arrays, masks.get(key), truth and truth[1][key])
     judgements = {name: judge_shaped(*arrays) for name, arrays in four.items()}
     layer = max(each.relative_error_mxnet for each in judgements.values())
-    if segment.op in STOCK and with_gradients and not all(each.holds for each in judgements.values()):
-        layer = max(layer, largest_error(with_gradients(inputs)))
+    if segment.op in STOCK:
+        if with_gradients and not all(each.holds for each in judgements.values()):
+            layer = max(layer, largest_error(with_gradients(inputs)))
+        layer = known[segment.parameters] = max(layer, known.get(segment.parameters, 0.0))
     suffix = f", {probe}" if probe else ""
     for name, judgement in judgements.items():
         if segment.op in STOCK:

@@ -9,9 +9,9 @@ The witnesses are MXNet and PyTorch, each in float32 and float64. Two claims are
 
 MXNet's own error is that of the quantity (the gradient of a weight, say). For dense convolutions alone, where PyTorch's is
 more than twice that, the layer's is asked: MXNet's largest relative error of output and gradients of that node (which MXNet
-then computes, where gradients are not compared). They are
-stock library calls on both sides, whose kernels sum in different orders; one quantity may be five times as exact in
-MXNet, on a map of 12 x 16, without any mistake. From end to end it is MXNet's largest of all activations, or all gradients:
+then computes, where gradients are not compared), and of the nodes before it that share its weights. They are stock library
+calls on both sides, whose kernels sum in different orders; one quantity may be five times as exact in MXNet, on a map of
+12 x 16, without any mistake. From end to end it is MXNet's largest of all activations, or all gradients:
 there the rounding of a few early numbers moves all later ones together. Such rows say so; `by_layer` counts them.
 
 Elements that fall into different bilinear cells in float32 and float64 belong to no common function near the kink. They

@@ -17,8 +17,10 @@ def off_by(error: float) -> np.ndarray:
     return found
 
 
-def verdict(op: str, error_torch: float, error_of_gradient: float | None) -> tuple[str, bool]:
-    """Of a node whose output MXNet gives to 1e-6."""
+def verdict(
+    op: str, error_torch: float, error_of_gradient: float | None, known: dict[tuple[str, ...], float] | None = None
+) -> tuple[str, bool]:
+    """Of a node whose output MXNet gives to 1e-6. known: of nodes before it."""
     segment = Segment(
         name="conv", op=op, attrs={}, nodes=("conv",), inputs=("data",), parameters=("weight",), outputs=("conv",),
         module="conv", depth=0,
@@ -34,7 +36,7 @@ def verdict(op: str, error_torch: float, error_of_gradient: float | None) -> tup
         }
 
     again = None if error_of_gradient is None else with_gradients
-    (row,) = segment_rows(segment, {"data": 1}, theirs, ours, with_gradients=again)
+    (row,) = segment_rows(segment, {"data": 1}, theirs, ours, {} if known is None else known, with_gradients=again)
     return row.verdict, row.measures["by_layer"]
 
 
@@ -51,6 +53,14 @@ def test_the_layers_error_is_asked_of_stock_layers_alone_and_only_where_it_is_ne
     op, error_torch, error_of_gradient, expected
 ):
     assert verdict(op, error_torch, error_of_gradient) == expected
+
+
+def test_nodes_that_share_their_parameters_are_one_layer():
+    assert verdict("Convolution", 4e-6, None, {("weight",): 9e-6}) == ("holds", True)
+    assert verdict("Convolution", 4e-6, None, {("other",): 9e-6}) == ("red", False)
+    known: dict[tuple[str, ...], float] = {}
+    verdict("Convolution", 4e-6, 9e-6, known)
+    assert known == {("weight",): pytest.approx(9e-6)}
 
 
 def test_the_largest_error_is_over_each_quantitys_own_scale():
