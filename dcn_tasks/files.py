@@ -1,5 +1,6 @@
-"""Writing files so that a reader never meets half of one."""
+"""Writing files so that a reader never meets half of one, and no other process writes them too."""
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +32,28 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
+
+
+@contextmanager
+def claimed(lock: Path) -> Iterator[bool]:
+    """Whether this process alone holds a claim; a process that dies gives it back.
+
+    Args: lock: file that stands for the claim, gone afterwards; its folder is made if absent.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        if not lock.exists() or os.fstat(file.fileno()).st_ino != lock.stat().st_ino:
+            yield False  # its last holder took the file away between opening and locking it: another one may be there
+            return
+        try:
+            yield True
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -1,17 +1,18 @@
 """The folder of one training: what it was started with, its checkpoints, and whether another start may go on in it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 
 from dcn_tasks.config import Config, dump
 from dcn_tasks.errors import InputError
-from dcn_tasks.files import atomic_path
+from dcn_tasks.files import atomic_path, claimed
 from dcn_tasks.training_log import METRICS
 
-FACTS, CONFIG = "run.json", "config.yaml"
+FACTS, CONFIG, LOCK = "run.json", "config.yaml", ".lock"
 MAY_DIFFER = ("versions", "threads")  # of the facts: the recipe is the same, the last bits may not be
 FREE_TO_CHANGE = ("TRAIN.end_epoch", "default.frequent")  # a longer training of the same recipe goes on bit for bit
 
@@ -31,15 +32,25 @@ class RunFolder:
         done = (self.path / METRICS, *self.path.glob("last.*"), *self.path.glob(f"{self.prefix.name}-*"))
         return (self.path / FACTS).is_file() and any(file.is_file() for file in done)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other process writes here meanwhile. Raises: InputError where one does, or where `path` is a file."""
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path}: expected a folder to write a training into, got a file")
+        with claimed(self.path / LOCK) as mine:
+            if not mine:
+                raise InputError(
+                    f"{self.path}: another process trains in this folder now: wait for it, or give another --output"
+                )
+            yield
+
     def begin(self, cfg: Config, facts: Mapping[str, object], *, resume: bool) -> dict[str, object]:
-        """Claim the folder: run.json (`facts`) and config.yaml, or, to go on, check that they are the same.
+        """Take the folder: run.json (`facts`) and config.yaml, or, to go on, check that they are the same.
 
         Args: facts: what the result depends on beside the configuration: framework, seed, data ..., as JSON has it.
         Returns: the facts on record.
         Raises: InputError for a folder that holds a training and no --resume, or one of another recipe.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"{self.path}: expected a folder to write a training into, got a file")
         if self.begun and not resume:
             raise InputError(
                 f"{self.path}: holds a training already: add --resume to go on with it, or give another --output"

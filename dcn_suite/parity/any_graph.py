@@ -237,10 +237,10 @@ def verify(
 
     MXNet where it is installed, every layer; else the recorded outputs; else "not verified".
     """
-    names = list(inputs)
-    arrays = Params(dense(params.arg), dense(params.aux), [], params.bare)
-    module = convert(parse_symbol(text), arrays, inputs=names)
-    module64 = convert(parse_symbol(in_float64(text)), arrays, inputs=names)
+    names, graph = list(inputs), parse_symbol(text)
+    module = convert(graph, params, inputs=names)
+    module64 = convert(parse_symbol(in_float64(text)), params, inputs=names)
+    arrays = Params(*(dense(group, graph.variables()) for group in (params.arg, params.aux)), [], params.bare)
     step("PyTorch")
     check_runs(module, inputs)
     if importlib.util.find_spec("mxnet") is not None:
@@ -272,5 +272,7 @@ def reason_of(error: Exception) -> str:
     return (lines or [str(error)])[-1].strip()[:200]
 
 
-def dense(group: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {name: value.to_dense() if isinstance(value, Sparse) else value for name, value in group.items()}
+def dense(group: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, np.ndarray]:
+    """Those arrays that a graph has, none sparse; the others may stand for any number of bytes."""
+    found = {name: group[name] for name in wanted if name in group}
+    return {name: value.to_dense() if isinstance(value, Sparse) else value for name, value in found.items()}

@@ -1,13 +1,11 @@
 """Measured figures as JSON, one file for each run of a row: what, where, when, with what."""
 
-import fcntl
 import json
 import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -119,26 +117,6 @@ def deviation(values: list[float], own: list[float]) -> float | None:
     if own:
         return float(np.mean(own))
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
-@contextmanager
-def claimed(path: Path) -> Iterator[bool]:
-    """Whether this process alone works on a result; a process that dies gives its claim back."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_suffix(".lock")
-    with open(lock, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        if not lock.exists() or os.fstat(file.fileno()).st_ino != lock.stat().st_ino:
-            yield False  # its last holder took the file away between opening and locking it: another one may be there
-            return
-        try:
-            yield True
-        finally:
-            lock.unlink(missing_ok=True)
 
 
 def commit() -> str:

@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 
 from dcn_suite.reproduce.registry import DATA_FOLDER, Row
-from dcn_suite.reproduce.results import claimed, new_result, result_path, store
+from dcn_suite.reproduce.results import new_result, result_path, store
 from dcn_tasks.errors import InputError
+from dcn_tasks.files import claimed
 
 Note = Callable[[str], None]
 
@@ -44,8 +45,8 @@ class Run:
         return result_path(root, self.row, self.framework, self.seed, part)
 
     def claim(self, root: Path) -> Path:
-        """What two processes must not be at together: whatever is measured, the training is the same, in one folder."""
-        return replace(self, row=self.row.training, image_set="").path(root)
+        """The lock that keeps two processes from one training: whatever is measured, it is the same, in one folder."""
+        return replace(self, row=self.row.training, image_set="").path(root).with_suffix(".lock")
 
     def work(self, root: Path) -> Path:
         """The folder of its training."""

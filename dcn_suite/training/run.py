@@ -4,7 +4,7 @@ import importlib
 import importlib.metadata
 import os
 import platform
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -54,31 +54,32 @@ def run_part(cfg: Config, settings: Settings, framework: ModuleType, rank: int, 
         raise InputError(f"{settings.config}: TRAIN.end_epoch is {cfg.TRAIN.end_epoch}: set it, or give --steps")
     start, notes = starting_weights(cfg, settings.seed, settings.weights, from_scratch=settings.from_scratch)
     folder = RunFolder(settings.output, cfg.TRAIN.model_prefix or "model")
-    if rank == 0:
-        folder.begin(cfg, facts_of(settings, loader, images, processes), resume=settings.resume)
-    framework.wait_for_others()
-    state = folder.path / framework.LAST
-    state = state if settings.resume and state.is_file() else None
-    run = framework.Run(
-        cfg, settings, start, updates_per_epoch=loader.updates_per_epoch, images_per_update=images, state=state,
-        warmup_from=warmup_begins(folder, framework, state, settings, rank),
-    )  # fmt: skip
-    if run.updates > last:
-        raise InputError(
-            f"{settings.output}: holds {run.updates} updates, expected to go on to {last}: give more --steps (or "
-            "TRAIN.end_epoch), or another --output"
-        )
-    task = task_of(cfg)
-    log = TrainingLog(
-        f"training ({settings.framework})", done=run.updates, last=last, epoch_length=loader.updates_per_epoch,
-        every=cfg.default.frequent, shown=task.shown, folder=folder.path if rank == 0 else None,
-        progress=settings.progress and rank == 0,
-    )  # fmt: skip
-    with log:
-        if state is None:
-            for sentence in [*notes, *not_obeyed(cfg), *(f"left out: {note}" for note in loader.dataset.notes)]:
-                log.say(sentence)
-        return follow(run, loader, folder, log, task, last=last, save_every=settings.save_every, saves=rank == 0)
+    with folder.alone() if rank == 0 else nullcontext():
+        if rank == 0:
+            folder.begin(cfg, facts_of(settings, loader, images, processes), resume=settings.resume)
+        framework.wait_for_others()
+        state = folder.path / framework.LAST
+        state = state if settings.resume and state.is_file() else None
+        run = framework.Run(
+            cfg, settings, start, updates_per_epoch=loader.updates_per_epoch, images_per_update=images, state=state,
+            warmup_from=warmup_begins(folder, framework, state, settings, rank),
+        )  # fmt: skip
+        if run.updates > last:
+            raise InputError(
+                f"{settings.output}: holds {run.updates} updates, expected to go on to {last}: give more --steps (or "
+                "TRAIN.end_epoch), or another --output"
+            )
+        task = task_of(cfg)
+        log = TrainingLog(
+            f"training ({settings.framework})", done=run.updates, last=last, epoch_length=loader.updates_per_epoch,
+            every=cfg.default.frequent, shown=task.shown, folder=folder.path if rank == 0 else None,
+            progress=settings.progress and rank == 0,
+        )  # fmt: skip
+        with log:
+            if state is None:
+                for sentence in [*notes, *not_obeyed(cfg), *(f"left out: {note}" for note in loader.dataset.notes)]:
+                    log.say(sentence)
+            return follow(run, loader, folder, log, task, last=last, save_every=settings.save_every, saves=rank == 0)
 
 
 def follow(

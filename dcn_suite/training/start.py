@@ -11,6 +11,7 @@ from dcn_tasks.config import Config
 from dcn_tasks.errors import InputError
 from dcn_tasks.initial import initial_value, is_new_layer
 from weights_convert import Params, load_params, load_weights, rules_for
+from weights_convert.arrays import Array
 from weights_convert.families import dense
 from weights_convert.tensors import to_array
 
@@ -55,14 +56,14 @@ def pretrained_path(cfg: Config) -> Path:
     return path
 
 
-def arrays_of(path: Path, cfg: Config) -> dict[str, np.ndarray]:
+def arrays_of(path: Path, cfg: Config) -> dict[str, Array]:
     """Arrays of a checkpoint by MXNet's names, boxes normalised. Raises: InputError for a broken or missing file."""
     if not is_safetensors(path):
         params = load_params(path)
-        return {name: np.asarray(dense(array)) for name, array in (params.arg | params.aux).items()}
+        return params.arg | params.aux
     file = load_weights(path)
     entries = {entry.torch: entry for entry in rules_for(cfg).entries.values()}
-    arrays = {}
+    arrays: dict[str, Array] = {}
     for name, tensor in file.state.items():
         own = name.removeprefix(TRAINED)  # of a training's checkpoint, whose boxes are normalised
         if own not in entries:
@@ -74,7 +75,7 @@ def arrays_of(path: Path, cfg: Config) -> dict[str, np.ndarray]:
     return arrays
 
 
-def fitting(found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+def fitting(found: Mapping[str, Array], wanted: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
     """Those arrays that the network has in the same shape. Raises: InputError when one of the backbone is not among them."""
     for name, value in wanted.items():
         if is_new_layer(name):
@@ -85,7 +86,8 @@ def fitting(found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray], p
             raise InputError(
                 f"{path}: {name}: expected {list(value.shape)}, got {list(found[name].shape)}: another backbone?"
             )
-    return {name: found[name] for name, value in wanted.items() if name in found and found[name].shape == value.shape}
+    taken = [name for name, value in wanted.items() if name in found and found[name].shape == value.shape]
+    return {name: dense(found[name]) for name in taken}  # a sparse array of another shape may stand for any number of bytes
 
 
 def begins_anew(wanted: Mapping[str, np.ndarray], taken: Mapping[str, np.ndarray]) -> list[str]:

@@ -10,8 +10,9 @@ import pytest
 from dcn_suite.reproduce.figure import loss_figure
 from dcn_suite.reproduce.page import listing, render, status
 from dcn_suite.reproduce.registry import find_row, results_root
-from dcn_suite.reproduce.results import claimed, new_result, read, result_path, results_of, store, summary
+from dcn_suite.reproduce.results import new_result, read, result_path, results_of, store, summary
 from dcn_tasks.errors import InputError
+from dcn_tasks.files import claimed
 
 ROW = find_row("mnist/deformable")
 PAGE = Path(__file__).resolve().parents[2] / "RESULTS.md"
@@ -69,10 +70,10 @@ def test_a_deviation_that_results_have_themselves_is_shown_of_one_seed_and_of_se
 
 def test_a_claim_whose_file_was_taken_away_meanwhile_is_none(tmp_path, monkeypatch):
     """Its last holder may end between another's opening and locking the file, and a third begin anew."""
-    path, lock = tmp_path / "a.json", fcntl.flock
+    path, lock = tmp_path / "a.lock", fcntl.flock
 
     def ended_meanwhile(file, how):
-        path.with_suffix(".lock").unlink()
+        path.unlink()
         lock(file, how)
 
     monkeypatch.setattr(fcntl, "flock", ended_meanwhile)
@@ -117,7 +118,7 @@ def test_figure_that_no_table_has_or_is_not_finite_is_refused(values):
 
 
 def test_two_processes_do_not_work_on_one_result(tmp_path):
-    path = tmp_path / "row" / "torch-seed0.json"
+    path = tmp_path / "row" / "torch-seed0.lock"
     with claimed(path) as first, claimed(path) as second:
         assert (first, second) == (True, False)
     with claimed(path) as later:

@@ -78,10 +78,21 @@ def test_halves_of_killed_writes_are_removed_and_nothing_else(tmp_path, cfg):
     ]
 
 
-def test_a_file_is_no_folder(tmp_path, cfg):
+def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "run").write_text("")
-    with pytest.raises(InputError, match="expected a folder"):
-        RunFolder(tmp_path / "run", "net").begin(cfg, FACTS, resume=False)
+    with pytest.raises(InputError, match="expected a folder"), RunFolder(tmp_path / "run", "net").alone():
+        pass
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path, cfg):
+    folder = begun(tmp_path, cfg)
+    before = sorted(folder.path.iterdir())
+    other = RunFolder(folder.path, "net")
+    with folder.alone(), pytest.raises(InputError, match="another process trains in this folder now"), other.alone():
+        pass
+    with folder.alone():
+        pass
+    assert sorted(folder.path.iterdir()) == before
 
 
 def log_of(folder, done=0) -> TrainingLog:

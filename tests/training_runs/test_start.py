@@ -15,7 +15,7 @@ from tests.training_runs.kills import TINY
 from torch_port.models import build_network
 from torch_port.training.checkpoint import save_checkpoint
 from torch_port.training.sgd import SGD, parameter_groups
-from weights_convert import Params, save_params, save_weights, to_torch
+from weights_convert import Params, Sparse, save_params, save_weights, to_torch
 
 BOXES = ("rfcn_bbox_weight", "rfcn_bbox_bias")
 
@@ -131,3 +131,15 @@ def test_normalising_undoes_unnormalising(cfg):
         np.testing.assert_allclose(
             normalised(unnormalised(params.arg[name], cfg), cfg), params.arg[name], rtol=1e-5, atol=1e-6
         )
+
+
+def test_a_sparse_array_that_the_network_lacks_is_never_made_dense(cfg, tmp_path):
+    """A few bytes that stand for 16 TB, and a small one that fits."""
+    params = random_weights(cfg)
+    path = tmp_path / "net-0001.params"
+    bias = params.arg["rpn_cls_score_bias"]
+    rows = Sparse("row_sparse", bias[:1], np.arange(1), None, bias.shape)
+    huge = Sparse("row_sparse", np.ones((1, 4), np.float32), np.zeros(1, np.int64), None, (2**40, 4))
+    save_params(path, Params({**params.arg, "rpn_cls_score_bias": rows, "other": huge, "fc1000_weight": huge}, params.aux))
+    start, _ = starting_weights(cfg, 0, path, from_scratch=False)
+    np.testing.assert_array_equal(start.arg["rpn_cls_score_bias"], [bias[0], *np.zeros(len(bias) - 1)])
