@@ -3,7 +3,7 @@
 `torch_port/_dcn_cpu.so`: LibTorch stable ABI of 2.10, loaded with torch.ops.load_library. Sources in csrc/cpu/*.cpp are
 compiled once for the portable baseline; those in csrc/cpu/simd/*.cpp once per instruction set, each time with
 DCN_ISA naming the namespace, and the set is chosen at run time; those in csrc/cpu/amx/*.cpp once, for the matrix unit.
-`torch_port/_dcn_cuda.so`: built by nvcc where a CUDA toolkit is found; DCN_CUDA=0|1|auto decides, never the GPU.
+`torch_port/_dcn_cuda.so`: built by nvcc with DCN_CUDA=1, whether or not there is a GPU.
 
 DCN_SANITIZE=address builds the CPU library with the compiler's sanitizers of that name; DCN_JOBS sets the number of compiler processes.
 """

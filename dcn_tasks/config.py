@@ -13,7 +13,15 @@ from dcn_tasks.config_checks import FREE_FORM, merge, refuse_repeated_keys, refu
 from dcn_tasks.errors import InputError
 
 MAX_BYTES = 1 << 20  # of one YAML file
+MAX_DEPTH = 32  # of lists and groups in each other: libyaml's composer recurses without a check of its own
 MAX_BASES = 8  # files in one chain of `_base_`
+OPENING = (
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+)
+CLOSING = (yaml.BlockEndToken, yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times faster, where PyYAML has libyaml
 
 
@@ -89,9 +97,9 @@ def load_config(name_or_path: str | Path | Config, **overrides: Any) -> Config:
     values = merge(values, unflatten(overrides), f"overrides of {source}")
     values["SCALES"] = scales(values["SCALES"], source)
     values["TEST_SCALES"] = test_scales(values["TEST_SCALES"], source)
+    refuse_unusable(values, source)
     values["network"]["PIXEL_MEANS"] = np.asarray(values["network"]["PIXEL_MEANS"], np.float64)
     values["network"]["PIXEL_MEANS"].setflags(write=False)
-    refuse_unusable(values, source)
     return Config(values)
 
 
@@ -127,17 +135,44 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: expected a configuration of at most {MAX_BYTES} bytes, got {path.stat().st_size}")
     try:
         text = path.read_text(encoding="utf-8")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=LOADER)):
-            raise InputError(f"{path}: YAML aliases (*name) are not accepted: write the value out")
+        refuse_bombs(text, path)
         refuse_repeated_keys(yaml.compose(text, Loader=LOADER), path)
         values = yaml.load(text, Loader=LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as YAML: {error}") from error
+    except InputError:
+        raise
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise InputError(
+            f"{path}: not readable as YAML: {error}"
+        ) from error  # PyYAML's constructors raise any of these
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected `KEY: value` lines, got a {type(values).__name__}")
+    refuse_keys(values, path)
     return values
+
+
+def refuse_bombs(text: str, path: Path) -> None:
+    """Raises: InputError for aliases, which can stand for any number of values, and for nesting beyond MAX_DEPTH."""
+    depth = 0
+    for token in yaml.scan(text, Loader=LOADER):
+        if isinstance(token, yaml.AliasToken):
+            raise InputError(f"{path}: YAML aliases (*name) are not accepted: write the value out")
+        depth += isinstance(token, OPENING) - isinstance(token, CLOSING)
+        if depth > MAX_DEPTH:
+            raise InputError(f"{path}: expected lists and groups at most {MAX_DEPTH} deep in each other")
+
+
+def refuse_keys(values: Any, path: Path) -> None:
+    """Raises: InputError for keys that are no words, or that no attribute can be called since dicts have it already."""
+    if isinstance(values, list):
+        for value in values:
+            refuse_keys(value, path)
+    elif isinstance(values, dict):
+        for key, value in values.items():
+            if not isinstance(key, str) or hasattr(dict, key):
+                raise InputError(f"{path}: expected a word as a key, other than Python's names for dicts, got {key!r}")
+            refuse_keys(value, path)
 
 
 def read_with_bases(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from dcn_tasks.config_ranges import MAX_PIXELS, refuse_out_of_range
 from dcn_tasks.errors import InputError
 from dcn_tasks.schedule import steps_in_updates
 
@@ -33,6 +34,10 @@ def refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, yaml.Node] = {}
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise InputError(
+                    f"{path}, line {key.start_mark.line + 1}: expected a word as a key, got a list or a group"
+                )
             before = seen.setdefault(key.value, value)
             if before is not value and yaml.serialize(before) != yaml.serialize(value):
                 raise InputError(f"{path}, line {key.start_mark.line + 1}: {key.value} is set twice in one group")
@@ -117,6 +122,8 @@ def scales(value: Any, source: str) -> list[tuple[int, int]]:
     pair = value[0] if len(value) == 1 and isinstance(value[0], list | tuple) else value
     if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
         raise InputError(f"{source}: SCALES: expected [short side, longest side] in pixels, got {value!r}")
+    if pair[0] * pair[1] > MAX_PIXELS:
+        raise InputError(f"{source}: SCALES: expected at most {MAX_PIXELS} pixels together, got {value!r}")
     return [(pair[0], pair[1])]
 
 
@@ -127,16 +134,17 @@ def test_scales(value: Any, source: str) -> list[tuple[int, int]]:
         return [scales(pair, source)[0] for pair in pairs]
     except (InputError, TypeError):
         raise InputError(
-            f"{source}: TEST_SCALES: expected [[short side, longest side], ...] in pixels, got {value!r}"
+            f"{source}: TEST_SCALES: expected [[short side, longest side], ...] in pixels, at most {MAX_PIXELS} a pair, got {value!r}"
         ) from None
 
 
 def refuse_unusable(values: Mapping[str, Any], source: str) -> None:
     """Raises: InputError for values of the right kind that nothing can be done with."""
-    frequent, steps, names = values["default"]["frequent"], values["TRAIN"]["lr_step"], values["dataset"]["CLASS_NAMES"]
-    if frequent < 1:
+    refuse_out_of_range(values, source)
+    steps, names, prefix = values["TRAIN"]["lr_step"], values["dataset"]["CLASS_NAMES"], values["TRAIN"]["model_prefix"]
+    if prefix and Path(prefix).name != prefix:
         raise InputError(
-            f"{source}: default.frequent: expected 1 update between two lines of the log or more, got {frequent}"
+            f"{source}: TRAIN.model_prefix: expected a file's name without folders, got {prefix!r}: dcn train --output names the folder"
         )
     try:
         steps_in_updates(steps, 1)

@@ -1,7 +1,6 @@
 """From an image file to the network's input (original `lib/utils/image.py`). Images are RGB uint8 [H, W, 3]."""
 
 import os
-import zlib
 from pathlib import Path
 from threading import Lock
 
@@ -38,7 +37,8 @@ class _WholeFilesOnly:
 whole_files_only = _WholeFilesOnly()
 
 
-UNREADABLE = (OSError, SyntaxError, ValueError, zlib.error, cv2.error, Image.DecompressionBombError)
+# What Pillow may take a file for, whatever it is called: among its other formats is PostScript, which it has another program run.
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 
 
 def read_image(path: str | os.PathLike, *, turned: bool = False) -> np.ndarray:
@@ -50,14 +50,14 @@ def read_image(path: str | os.PathLike, *, turned: bool = False) -> np.ndarray:
     """
     path = Path(path)
     try:
-        with whole_files_only, Image.open(path) as header:
+        with whole_files_only, Image.open(path, formats=FORMATS) as header:
             refuse_large(path, *header.size)
             check_whole(header)
         data = np.frombuffer(path.read_bytes(), np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR | (0 if turned else cv2.IMREAD_IGNORE_ORIENTATION))
     except InputError:
         raise
-    except UNREADABLE as error:
+    except Exception as error:  # readers of damaged files raise anything
         raise InputError(f"{path}: expected a whole image (JPEG, PNG ...), could not read it: {error}") from error
     if image is None:
         raise InputError(f"{path}: expected an image that OpenCV reads (JPEG, PNG ...)")
@@ -65,7 +65,7 @@ def read_image(path: str | os.PathLike, *, turned: bool = False) -> np.ndarray:
 
 
 def check_whole(header: Image.Image) -> None:
-    """Raises: one of UNREADABLE for a truncated file; OpenCV fills the rest of it with grey and says nothing."""
+    """Raises: something for a truncated file; OpenCV fills the rest of it with grey and says nothing."""
     if header.format == "PNG":
         header.verify()  # checksums of all chunks, no pixels
     else:
@@ -86,7 +86,7 @@ def read_label_map(path: str | os.PathLike) -> np.ndarray:
     """
     path = Path(path)
     try:
-        with whole_files_only, Image.open(path) as picture:
+        with whole_files_only, Image.open(path, formats=FORMATS) as picture:
             refuse_large(path, *picture.size)
             if picture.mode not in ("P", "L", "1"):
                 raise InputError(
@@ -95,16 +95,16 @@ def read_label_map(path: str | os.PathLike) -> np.ndarray:
             return np.asarray(picture, np.uint8)  # of one bit a pixel: 0 and 1, not the 255 of its grey
     except InputError:
         raise
-    except UNREADABLE as error:
+    except Exception as error:
         raise InputError(f"{path}: expected a whole label map (PNG), could not read it: {error}") from error
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
     """(width, height) in pixels as stored, read off the file's header. Raises: InputError when it is no image."""
     try:
-        with Image.open(path) as header:
+        with Image.open(path, formats=FORMATS) as header:
             return header.size
-    except UNREADABLE as error:
+    except Exception as error:
         raise InputError(f"{path}: expected an image (JPEG, PNG ...), could not read it: {error}") from error
 
 

@@ -173,8 +173,6 @@ class NetworkSpec:
         )
         spec.check_backbone()
         spec.check_strides()
-        if len(spec.units) != 4 or min(spec.units) < 1:
-            raise InputError(f"config: network.UNITS: expected four counts of at least 1, got {list(spec.units)}")
         if spec.num_anchors != network.NUM_ANCHORS:
             raise InputError(
                 f"config: network.NUM_ANCHORS: expected {spec.num_anchors} (scales times ratios), got {network.NUM_ANCHORS}"

@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from dcn_tasks.config import Config, dump
+from dcn_tasks.config import Config, dump, read_yaml
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path, claimed
 from dcn_tasks.training_log import METRICS
@@ -44,7 +45,7 @@ class RunFolder:
                 )
             yield
 
-    def begin(self, cfg: Config, facts: Mapping[str, object], *, resume: bool) -> dict[str, object]:
+    def begin(self, cfg: Config, facts: Mapping[str, object], *, resume: bool) -> dict[str, Any]:
         """Take the folder: run.json (`facts`) and config.yaml, or, to go on, check that they are the same.
 
         Args: facts: what the result depends on beside the configuration: framework, seed, data ..., as JSON has it.
@@ -64,9 +65,18 @@ class RunFolder:
         self.write_facts(facts)
         return dict(facts)
 
-    def facts(self) -> dict[str, object]:
-        """What run.json holds."""
-        return json.loads((self.path / FACTS).read_text(encoding="utf-8"))
+    def facts(self) -> dict[str, Any]:
+        """What run.json holds. Raises: InputError for something else."""
+        file = self.path / FACTS
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(found, dict) or not isinstance(found.get("warmup_from", 0), int):
+                raise ValueError("its values are of other kinds")
+        except (ValueError, RecursionError) as error:
+            raise InputError(
+                f"{file}: expected what `dcn train` writes, got something else ({error}): give another --output"
+            ) from error
+        return found
 
     def write_facts(self, facts: Mapping[str, object]) -> None:
         with atomic_path(self.path / FACTS) as temporary:
@@ -79,7 +89,7 @@ class RunFolder:
             for name, value in json.loads(json.dumps(facts)).items()
             if name not in MAY_DIFFER and recorded.get(name) != value
         }
-        before = flat(yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8")))
+        before = flat(read_yaml(self.path / CONFIG))
         now = flat(yaml.safe_load(dump(cfg)))
         differing |= {
             name: (before.get(name), now.get(name))

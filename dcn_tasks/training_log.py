@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
 
 METRICS, TEXT, SCALARS = "metrics.jsonl", "training.log", "tensorboard"
@@ -131,8 +132,16 @@ def forget_after(path: Path, done: int) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics.jsonl; [] when there is none. A last line without its end is left out."""
+    """The rows of a metrics.jsonl; [] when there is none. A last line without its end is left out.
+
+    Raises: InputError for something else.
+    """
     if not path.is_file():
         return []
-    whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
-    return [json.loads(line) for line in whole.splitlines()]
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()]
+        if not all(isinstance(row, dict) and isinstance(row.get("update"), int) for row in rows):
+            raise ValueError("a row without its update")
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: expected rows as `dcn train` writes them, got something else: {error}") from error
+    return rows

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from dcn_tasks.files import atomic_path
 EXAMPLES = """examples:
   dcn complexity                                   the paper's table, counted on the networks of this package
   dcn complexity rfcn/resnet_v1_101_coco_trainval_rfcn_dcn_end2end_ohem
-  OMP_NUM_THREADS=2 dcn complexity --time --json   also timed, in PyTorch and MXNet by turns
+  dcn complexity --time --json                     also timed, in PyTorch and MXNet by turns, a thread a core
   dcn complexity --page docs/complexity.md         the table with its explanations as a page"""
 
 
@@ -49,8 +48,6 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--page writes the paper's table, counted: leave out CONFIG, --row and --time")
     if args.configs and args.row:
         raise InputError("--row is of the paper's table: leave it out, or CONFIG")
-    if args.time:  # before any framework starts its threads
-        os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     return of_configs(args) if args.configs else of_the_paper(args)
 
 

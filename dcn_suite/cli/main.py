@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from dcn_tasks.errors import InputError
 
@@ -86,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code; argparse itself exits with 2 on wrong usage, 0 after --help."""
     argv = list(sys.argv[1:] if argv is None else argv)
     wanted = next((word for word in argv if not word.startswith("-")), None)
+    use_every_core()
     try:
         args = build_parser(wanted).parse_args(argv)
         module = importlib.import_module(f"dcn_suite.cli.{args.command}")
@@ -104,11 +106,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         if missing not in REMEDIES:
             raise
         return complain(wanted, REMEDIES[missing])
+    except (MemoryError, RecursionError) as error:
+        return complain(wanted, f"{str(error) or 'out of memory'}: an input is too large or too deep for this machine")
     except ImportError as error:  # the native library is not built; its message says how
         return complain(wanted, str(error))
     except KeyboardInterrupt:
         complain(wanted, "interrupted; nothing half-written is left")
         return INTERRUPTED
+
+
+def use_every_core() -> None:
+    """As many threads as there are cores, unless the user says how many: MXNet alone takes half the processors, one of two.
+
+    Before any framework is imported. Processors that share a core count once, as PyTorch counts them.
+    """
+    cores = {siblings_of(processor) for processor in os.sched_getaffinity(0)}
+    os.environ.setdefault("OMP_NUM_THREADS", str(len(cores)))
+
+
+def siblings_of(processor: int) -> str:
+    """The processors of its core, or itself where the system does not say."""
+    listed = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
+    return listed.read_text().strip() if listed.is_file() else str(processor)
 
 
 def complain(command: str | None, sentence: str) -> int:

@@ -20,7 +20,7 @@ EXAMPLE = """examples:
   dcn parity demo/narrow_rfcn_dcn --steps 5
   dcn parity demo/recorded_rfcn_dcn --grad --recording dcn_suite/parity/recordings/rfcn_dcn
       (from a recording: MXNet not needed)
-  OMP_NUM_THREADS=2 dcn parity all --results parity_all.json --page parity.md
+  dcn parity all --results parity_all.json --page parity.md
       (every system at full size, an hour; a run that is done is not done again)
 
 exit code: 0 parity holds, 1 it does not, 2 wrong usage
@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="YAML path or a name under configs/ without suffix; `all`: every system of the paper at full size",
     )
     parser.add_argument("--grad", action="store_true", help="gradients too (the training graph)")
-    parser.add_argument("--steps", type=int, metavar="N", help="compare N training steps instead")
+    parser.add_argument("--steps", type=int, metavar="N", help="compare N training steps on generated scenes instead, in float64 and float32")
     parser.add_argument("--recording", type=Path, metavar="DIR", help="MXNet's side from a recording: MXNet not needed")
     parser.add_argument("--record", type=Path, metavar="DIR", help="keep MXNet's side as a recording (large)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write report.html and parity.json there")

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 
 from rich.console import Console
@@ -25,7 +24,6 @@ def run_all_systems(args: argparse.Namespace) -> int:
         raise InputError(
             "parity all: sizes and gradients are those of experiments/parity.yaml: leave out options of one run"
         )
-    os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))  # MXNet takes one thread otherwise
     runs, results = chosen_runs(args.only), Results(args.results)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:

@@ -1,6 +1,7 @@
 """`dcn`: help with examples, exit codes, and one sentence for whatever goes wrong."""
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -127,3 +128,23 @@ def test_command_without_module_is_not_offered(monkeypatch, capsys):
     monkeypatch.setattr(main_module, "COMMANDS", (*COMMANDS, ghost))
     assert exit_code(["ghost"]) == 2
     assert "invalid choice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RecursionError("maximum recursion depth exceeded")])
+def test_an_input_beyond_this_machine_is_a_sentence(failing, capsys, error):
+    failing(error)
+    assert main(["info"]) == 2
+    assert "an input is too large or too deep for this machine" in capsys.readouterr().err
+
+
+def test_every_core_is_used_unless_the_user_says_otherwise(failing, monkeypatch):
+    """MXNet reads the variable when it is imported; without it, it takes one of two processors."""
+    failing(InputError("no run"))
+    monkeypatch.setattr(main_module.os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    monkeypatch.setattr(main_module, "siblings_of", lambda processor: f"core {processor // 2}")
+    for given, wanted in ((None, "2"), ("7", "7")):
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        if given:
+            monkeypatch.setenv("OMP_NUM_THREADS", given)
+        main(["info"])
+        assert os.environ["OMP_NUM_THREADS"] == wanted

@@ -56,6 +56,12 @@ def test_a_training_without_the_learning_rate_multiplier_is_noticed():
     assert red[0].node == "update 2"  # the first update starts from the same weights
 
 
+def test_a_network_of_another_data_set_trains_on_generated_scenes():
+    cfg = load_config(CONFIG, dataset__dataset="PascalVOC", dataset__NUM_CLASSES=21, dataset__CLASS_NAMES=[])
+    table = run_trajectory(cfg, Settings(SIZE), steps=2).table
+    assert table.holds and sum(row.quantity == "RCNNLogLoss float64" for row in table.judged) == 2
+
+
 def test_a_selection_of_its_own_is_noticed_in_float64():
     """Where float32 replays MXNet's selections."""
 

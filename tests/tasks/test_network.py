@@ -95,8 +95,8 @@ def test_class_agnostic_boxes_have_two_slots_and_others_one_per_class() -> None:
     [
         ({"symbol": "vgg16"}, "symbol: expected one of resnet_v1_101_rfcn"),
         ({"network__NUM_ANCHORS": 8}, "NUM_ANCHORS: expected 9"),
-        ({"network__UNITS": [3, 4, 23]}, "UNITS: expected four counts"),
-        ({"network__UNITS": [3, 0, 23, 3]}, "UNITS: expected four counts"),
+        ({"network__UNITS": [3, 4, 23]}, "UNITS: expected 4 whole numbers from 1 to 1000"),
+        ({"network__UNITS": [3, 0, 23, 3]}, "UNITS: expected 4 whole numbers from 1 to 1000"),
         ({"network__DEFORM_CONV_UNITS": ["res5d"]}, "no unit 'res5d': did you mean res5"),
         ({"network__NUM_DEFORMABLE_GROUP": 3}, "expected a divisor of the 512 channels of res5a_branch2b, got 3"),
     ],

@@ -158,3 +158,15 @@ def test_one_bad_image_of_a_folder_does_not_stop_a_reader_that_skips(tmp_path):
     with pytest.raises(InputError, match=r"b\.jpg"):
         open_dataset(cfg, "train", tmp_path)
     assert len(open_dataset(cfg, "train", tmp_path, bad="skip")) == 1
+
+
+def test_postscript_under_another_name_is_no_image(tmp_path, monkeypatch):
+    """Pillow would have Ghostscript run it."""
+    run = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *args: run.append(args))
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nquit\n%%EOF\n")
+    for read in (read_image, read_label_map, image_size):
+        with pytest.raises(InputError, match=r"photo\.jpg: expected a"):
+            read(path)
+    assert run == []

@@ -1,6 +1,7 @@
 """A folder holds one training: claimed once, resumed by the same recipe alone, rid of halves."""
 
 import json
+import re
 
 import pytest
 
@@ -147,3 +148,27 @@ def test_a_stop_is_noted_with_its_reason(tmp_path):
 def test_facts_are_plain_json(tmp_path, cfg):
     folder = begun(tmp_path, cfg)
     assert json.loads((folder.path / "run.json").read_text(encoding="utf-8")) == FACTS
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("run.json", "[]"),
+        ("run.json", "{"),
+        ("run.json", "[" * 5000),
+        ("run.json", '{"warmup_from": "x"}'),
+        ("config.yaml", "a: &a [1]\nb: [*a, *a]\n"),
+    ],
+)
+def test_another_kind_of_file_is_named(tmp_path, cfg, name, content):
+    folder = begun(tmp_path, cfg)
+    (folder.path / name).write_text(content)
+    with pytest.raises(InputError, match=re.escape(str(folder.path / name))):
+        folder.begin(cfg, FACTS, resume=True)
+
+
+@pytest.mark.parametrize("line", ["{}", "x", "3", "[" * 5000])
+def test_rows_of_another_kind_are_named(tmp_path, line):
+    (tmp_path / METRICS).write_text(f"{line}\n")
+    with pytest.raises(InputError, match="expected rows as `dcn train` writes them"):
+        read_rows(tmp_path / METRICS)

@@ -22,6 +22,7 @@ from dcn_suite.parity.trajectory.rows import (
 )
 from dcn_suite.parity.trajectory.updates import Update, mxnet_updates, starting_point, torch_training
 from dcn_tasks.config import Config, load_config
+from dcn_tasks.scenes import FORMS
 from dcn_tasks.streams import Draws
 from dcn_tasks.task import Task, task_of
 from torch_port.models import replaying
@@ -44,6 +45,7 @@ def run_trajectory(
     """Compares `steps` updates in float32 and in float64, and the weights after the last one.
 
     Args:
+        config: of any data set; it trains on generated scenes all the same, whose forms are its first classes.
         settings: seed is read; spoil is applied to PyTorch's networks.
         loss_tolerance: relative, of every loss at every update in float32.
         curves: follow the training that selects for itself to the end, and leave in facts["curves"] the losses of every
@@ -52,7 +54,7 @@ def run_trajectory(
     Raises: ModuleNotFoundError where MXNet is not installed.
     """
     began = time.monotonic()
-    cfg = load_config(config)
+    cfg = on_scenes(load_config(config))
     seed, task = settings.seed, task_of(cfg)
     start = starting_point(cfg, seed, calibrated=calibrated)
     replayed, free = (torch_training(cfg, start, steps, settings, "float32") for _ in range(2))
@@ -108,6 +110,13 @@ def replayed_step(
     with replaying(training.network, decisions) as report:
         done = training.step(update.batch, Draws(seed, update.number))
     return task.metrics(done.outputs.arrays(), update.batch), report
+
+
+def on_scenes(cfg: Config) -> Config:
+    """The same network and recipe where images are generated."""
+    if cfg.dataset.dataset == "Scenes":
+        return cfg
+    return load_config(cfg, dataset__dataset="Scenes", dataset__CLASS_NAMES=list(FORMS))
 
 
 def worst_loss(rows: Iterable[Row], task: Task, suffix: str = "") -> float:
