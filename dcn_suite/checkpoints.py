@@ -33,12 +33,18 @@ class Checkpoint:
     notes: list[str] = field(default_factory=list)
 
     def mxnet_arrays(self, cfg: Config) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """(arg, aux) for mxnet_ref's detectors, float32."""
+        """(arg, aux) for mxnet_ref's detectors, float32.
+
+        Raises: InputError for a NaN or an infinity: as an offset it ends the process in MXNet 1.9.1's DeformablePSROIPooling.
+        """
         params = to_mxnet(self.state, cfg)
-        arg, aux = (
-            {name: np.asarray(dense(array), np.float32) for name, array in group.items()}
-            for group in (params.arg, params.aux)
-        )
+        with np.errstate(over="ignore"):
+            arg, aux = (
+                {name: np.asarray(dense(array), np.float32) for name, array in group.items()}
+                for group in (params.arg, params.aux)
+            )
+        if bad := [name for name, value in (arg | aux).items() if not np.isfinite(value).all()]:
+            raise InputError(f"{self.path}: {bad[0]}: expected finite numbers for MXNet, got a NaN or an infinity")
         return arg, aux
 
 
@@ -55,7 +61,8 @@ def read_checkpoint(path: Path, cfg: Config, *, config_name: str = "") -> Checkp
     notes: list[str] = []
     if is_safetensors(path):
         weights = load_weights(path)
-        state = of_training(weights.state, cfg) if is_training(weights.state) else dict(weights.state)
+        trained = is_training(weights.state)
+        state = of_training(weights.state) if trained else dict(weights.state)
         made_for = weights.metadata.get("config_name", "")
         if made_for and config_name and made_for != config_name:
             notes.append(f"{path} was converted for {made_for}, and is used for {config_name}")
@@ -63,6 +70,7 @@ def read_checkpoint(path: Path, cfg: Config, *, config_name: str = "") -> Checkp
             to_mxnet(state, cfg)
         except InputError as error:
             raise InputError(f"{path}: {str(error).removeprefix('to_mxnet: ')}") from None
+        state = for_detection(state, cfg) if trained else state
     else:
         converted = convert_params(load_params(path), cfg, source=str(path))
         state = {name: to_tensor(array) for name, array in converted.state.items()}
@@ -81,15 +89,13 @@ def is_training(state: Mapping[str, "torch.Tensor"]) -> bool:
     return any(name.startswith(TRAINED) for name in state)
 
 
-def of_training(state: Mapping[str, "torch.Tensor"], cfg: Config) -> dict[str, "torch.Tensor"]:
-    """The network's tensors of such a checkpoint, box regression un-normalised."""
-    return for_detection(
-        {name.removeprefix(TRAINED): tensor for name, tensor in state.items() if name.startswith(TRAINED)}, cfg
-    )
+def of_training(state: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+    """The network's tensors of such a checkpoint, as training leaves them."""
+    return {name.removeprefix(TRAINED): tensor for name, tensor in state.items() if name.startswith(TRAINED)}
 
 
 def for_detection(trained: Mapping[str, "torch.Tensor"], cfg: Config) -> dict[str, "torch.Tensor"]:
-    """A network's tensors as training leaves them, with box regression un-normalised."""
+    """A network's tensors as training leaves them, in the shapes of `cfg`, with box regression un-normalised."""
     names = normalised_names(cfg)
     return {
         name: to_tensor(unnormalised(to_array(tensor), cfg)) if name in names else tensor

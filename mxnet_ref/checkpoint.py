@@ -87,19 +87,6 @@ def save_state(path: Path, arg: Mapping, aux: Mapping, momentum: Mapping, update
     return save_arrays(path, {**arrays, "updates": np.array([updates], np.int64)})
 
 
-def load_state(path: Path) -> tuple[Arrays, Arrays, Arrays, int]:
-    """Read what `save_state` wrote: (arg, aux, momentum, updates). Raises: InputError for a file that is something else."""
-    loaded = load_arrays(path)
-    if "updates" not in loaded:
-        raise InputError(f"{path}: expected the state of a training, with its number of updates: is it a checkpoint?")
-    updates = int(loaded.pop("updates")[0])
-    groups: dict[str, Arrays] = {"arg": {}, "aux": {}, "momentum": {}}
-    for name, value in loaded.items():
-        group, _, own = name.partition(":")
-        groups[group][own] = value
-    return groups["arg"], groups["aux"], groups["momentum"], updates
-
-
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
     with atomic_path(path) as temporary:
         mx.nd.save(str(temporary), {name: mx.nd.array(value, dtype=value.dtype) for name, value in arrays.items()})
@@ -107,7 +94,7 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
 
 
 def load_arrays(path: Path) -> Arrays:
-    """Named arrays of an MXNet file."""
+    """Named dense arrays of an MXNet file. Raises: InputError when it is missing or something else."""
     if not path.is_file():
         raise InputError(f"{path}: expected an MXNet checkpoint, there is no such file")
     try:
@@ -117,6 +104,9 @@ def load_arrays(path: Path) -> Arrays:
         raise InputError(f"{path}: expected an MXNet checkpoint, could not read it: {reason}") from error
     if not isinstance(loaded, dict):
         raise InputError(f"{path}: expected named arrays, got a list of {len(loaded)} without names")
+    for name, array in loaded.items():
+        if array.stype != "default":  # MXNet fills in a sparse one without a look at its indices
+            raise InputError(f"{path}: {name}: expected a dense array, got a {array.stype} one: save it dense")
     return {name: array.asnumpy() for name, array in loaded.items()}
 
 

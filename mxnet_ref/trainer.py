@@ -71,7 +71,7 @@ class Trainer:
         self.schedule, self.updates, self.dtype = schedule, updates, dtype
         self.task = task = task_of(cfg)
         parameters = [name for name in symbol.list_arguments() if name not in task.batch_names]
-        check_parameters(parameters, symbol.list_auxiliary_states(), arg, aux)
+        check_parameters(parameters, symbol.list_auxiliary_states(), arg, aux, momentum or {})
         self.module = mx.mod.BucketingModule(
             lambda shapes: (symbol, task.data_names, task.label_names), default_bucket_key=shapes_of(first, task),
             logger=logging.getLogger("mxnet_ref"), context=mx.cpu(), fixed_param_names=fixed_parameters(parameters, cfg),
@@ -225,7 +225,11 @@ def data_batch(batch: Batch, task: Task, dtype: str) -> mx.io.DataBatch:
     )
 
 
-def check_parameters(parameters: Sequence[str], states: Sequence[str], arg: Mapping, aux: Mapping) -> None:
+def check_parameters(
+    parameters: Sequence[str], states: Sequence[str], arg: Mapping, aux: Mapping, momentum: Mapping
+) -> None:
     missing = [name for name in parameters if name not in arg] + [name for name in states if name not in aux]
     if missing:
         raise InputError(f"train: the network needs {', '.join(missing)}: not among the parameters given")
+    if unknown := sorted(momentum.keys() - set(parameters)):
+        raise InputError(f"train: expected momentum of the network's parameters, got it of {', '.join(unknown)}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dcn_tasks.errors import InputError
 from weights_convert.dtypes import BFLOAT16
 
 if TYPE_CHECKING:  # imported when first used: files are read with NumPy alone, and `dcn inspect` starts at once
@@ -25,11 +26,19 @@ def to_tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def to_array(tensor: torch.Tensor) -> np.ndarray:
-    """A read-only array [*shape] with the tensor's dtype and bits."""
+    """A read-only array [*shape] with the tensor's dtype and bits.
+
+    Raises: InputError for a type or a shape that NumPy has not: float8, [0, 2**62].
+    """
     import torch
 
     tensor = tensor.detach().cpu().contiguous()
-    array = tensor.view(torch.int16).numpy().view(BFLOAT16) if tensor.dtype == torch.bfloat16 else tensor.numpy()
+    try:
+        array = tensor.view(torch.int16).numpy().view(BFLOAT16) if tensor.dtype == torch.bfloat16 else tensor.numpy()
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"expected a type and a shape that NumPy has, got {tensor.dtype} {list(tensor.shape)}: save it as float32"
+        ) from error
     array = array.view()
     array.setflags(write=False)
     return array

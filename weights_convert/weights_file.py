@@ -17,7 +17,7 @@ from weights_convert.arrays import little_endian
 from weights_convert.byte_cursor import AGAIN, map_file
 from weights_convert.rules.rule import TRAIN_PREFIX
 from weights_convert.safetensors_stream import differing, write_safetensors
-from weights_convert.tensors import as_array
+from weights_convert.tensors import as_array, to_array
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ def save_weights(
 
 
 def load_weights(path: str | os.PathLike) -> WeightsFile:
-    """Read what `save_weights` wrote, or any .safetensors file.
+    """Read what `save_weights` wrote, or any .safetensors file whose tensors NumPy can hold (no float8).
 
     Raises: InputError naming the path and the reason.
     """
@@ -68,8 +68,32 @@ def load_weights(path: str | os.PathLike) -> WeightsFile:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-    except SafetensorError as error:
-        raise InputError(f"{path}: is no whole .safetensors file ({error}); convert it again, or {AGAIN}") from None
+    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:  # PyTorch's own, of a shape past its limits
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{path}: is no whole .safetensors file ({reason}); convert it again, or {AGAIN}") from None
+    for name, tensor in tensors.items():
+        try:
+            to_array(tensor)
+        except InputError as error:
+            raise InputError(f"{path}: {name}: {error}") from None
     state = {name: tensor for name, tensor in tensors.items() if not name.startswith(TRAIN_PREFIX)}
     train = {name.removeprefix(TRAIN_PREFIX): tensors[name] for name in tensors if name not in state}
     return WeightsFile(state, train, metadata)
+
+
+def listed_texts(path: str | os.PathLike, metadata: Mapping[str, str], key: str) -> list[str]:
+    """A list of texts that `save_weights` put into a file's metadata; empty where there is none.
+
+    Args: path: the file, for messages.
+    Raises: InputError for anything else under this key.
+    """
+    text = metadata.get(key, "[]")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise InputError(
+            f"{path}: expected a JSON list of texts as {key} in its metadata, got {text[:40]!r}; convert it again"
+        )
+    return found

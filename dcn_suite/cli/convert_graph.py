@@ -22,6 +22,7 @@ from weights_convert import (
     save_weights,
 )
 from weights_convert.byte_cursor import map_file
+from weights_convert.weights_file import listed_texts
 
 WEIGHTS, GRAPH, SOURCE, PARITY = "model.safetensors", "model-symbol.json", "model.py", "parity.json"
 
@@ -110,7 +111,7 @@ def graph_to_mxnet(folder: Path, prefix: Path) -> dict[str, Any]:
 
     weights = load_weights(folder / WEIGHTS)
     graph = parse_symbol(map_file(folder / GRAPH)[:], folder / GRAPH)
-    states = set(json.loads(weights.metadata.get("aux", "[]")))
+    states = set(listed_texts(folder / WEIGHTS, weights.metadata, "aux"))
     arrays = {name: to_array(tensor) for name, tensor in weights.state.items()}
     params = Params(
         {name: value for name, value in arrays.items() if name not in states},

@@ -1,8 +1,10 @@
 """A training in MXNet, as dcn_suite.training runs it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 import mxnet_ref
 from dcn_suite.devices import refuse_device_for_mxnet
@@ -12,13 +14,16 @@ from dcn_tasks.data import LoadedUpdate
 from dcn_tasks.errors import InputError
 from dcn_tasks.recipe import schedule_of
 from dcn_tasks.training_loop import Update
-from mxnet_ref.checkpoint import checkpoint_path, load_state, save_momentum, save_state
+from mxnet_ref.checkpoint import checkpoint_path, save_momentum, save_state
+from mxnet_ref.executor import Arrays
 from mxnet_ref.gradient_sums import check_kind
 from mxnet_ref.processes import join
 from mxnet_ref.trainer import Trainer
-from weights_convert import Params
+from weights_convert import Params, Sparse, load_params, rules_for
+from weights_convert.arrays import Array
 
 LAST = "last.params"
+UPDATES = "updates"
 
 
 class Run:
@@ -41,7 +46,7 @@ class Run:
         self.cfg = cfg
         self.arg, self.aux, self.momentum, self.updates = dict(start.arg), dict(start.aux), {}, 0
         if state is not None:
-            self.arg, self.aux, self.momentum, self.updates = load_state(state)
+            self.arg, self.aux, self.momentum, self.updates = load_state(state, cfg)
         self.schedule = schedule_of(cfg, updates_per_epoch, warmup_from=warmup_from)
         self.images_per_update = images_per_update
         self.learner: Trainer | None = None
@@ -72,8 +77,55 @@ class Run:
         return checkpoint_path(prefix, epoch)
 
 
+def load_state(path: Path, cfg: Config) -> tuple[Arrays, Arrays, Arrays, int]:
+    """(arg, aux, momentum, updates) that `save_state` wrote, read without MXNet, whose own reader believes a file's claims.
+
+    Raises: InputError for a file that is missing, broken, or not the state of a training of this network.
+    """
+    found = dict(load_params(path).items())
+    updates = updates_among(found, path)
+    entries = rules_for(cfg).entries
+    wanted = {f"{entry.state}:{name}": entry.shape for name, entry in entries.items()}
+    known = wanted | {f"momentum:{name}": entry.shape for name, entry in entries.items() if entry.state == "arg"}
+    groups: dict[str, Arrays] = {"arg": {}, "aux": {}, "momentum": {}}
+    if missing := [name for name in wanted if name not in found]:
+        raise InputError(
+            f"{path}: expected the state of a training, it lacks {missing[0]} and {len(missing) - 1} others"
+        )
+    for name, array in found.items():
+        if name == UPDATES:
+            continue
+        if problem := misfit(array, known.get(name)):
+            raise InputError(f"{path}: {name}: {problem}: is it this training's {LAST}?")
+        group, _, own = name.partition(":")
+        groups[group][own] = np.array(array)
+    return groups["arg"], groups["aux"], groups["momentum"], updates
+
+
+def misfit(array: Array, shape: tuple[int, ...] | None) -> str | None:
+    """What is wrong with an array of a state. Args: shape: of the network's array of this name; None: it has none."""
+    if shape is None:
+        return "expected the network's arrays alone, got one of another name"
+    if isinstance(array, Sparse):
+        return f"expected float32 {list(shape)}, got a sparse array"
+    if array.dtype != np.float32 or array.shape != shape:
+        return f"expected float32 {list(shape)}, got {array.dtype} {list(array.shape)}"
+    # offsets that are no numbers end the process in MXNet 1.9.1's DeformablePSROIPooling
+    return None if np.isfinite(array).all() else "expected finite numbers, got a NaN or an infinity"
+
+
+def updates_among(found: Mapping[str, Array], path: Path) -> int:
+    number = found.get(UPDATES)
+    if not isinstance(number, np.ndarray) or number.shape != (1,) or number.dtype.kind not in "iu" or number[0] < 0:
+        raise InputError(
+            f"{path}: expected the state of a training, with one whole number, {UPDATES}: is it a checkpoint?"
+        )
+    return int(number[0])
+
+
 def updates_of(state: Path) -> int:
-    return load_state(state)[3]
+    """How many a state holds. Raises: InputError as load_state."""
+    return updates_among(dict(load_params(state).items()), state)
 
 
 @contextmanager

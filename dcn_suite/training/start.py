@@ -70,13 +70,16 @@ def arrays_of(path: Path, cfg: Config) -> dict[str, Array]:
             continue
         trained = file.train.get(own)
         value = to_array(tensor if trained is None else trained)
-        as_it_is = trained is not None or own != name or not entries[own].test_copy
+        as_it_is = trained is not None or own != name or not entries[own].test_copy or value.shape != entries[own].shape
         arrays[entries[own].mxnet] = value if as_it_is else normalised(value, cfg)
     return arrays
 
 
 def fitting(found: Mapping[str, Array], wanted: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
-    """Those arrays that the network has in the same shape. Raises: InputError when one of the backbone is not among them."""
+    """Those arrays that the network has in the same shape, float32.
+
+    Raises: InputError when one of the backbone is not among them, or one is not finite (on which MXNet may end the process).
+    """
     for name, value in wanted.items():
         if is_new_layer(name):
             continue
@@ -87,7 +90,13 @@ def fitting(found: Mapping[str, Array], wanted: Mapping[str, np.ndarray], path: 
                 f"{path}: {name}: expected {list(value.shape)}, got {list(found[name].shape)}: another backbone?"
             )
     taken = [name for name, value in wanted.items() if name in found and found[name].shape == value.shape]
-    return {name: dense(found[name]) for name in taken}  # a sparse array of another shape may stand for any number of bytes
+    with np.errstate(over="ignore"):  # a sparse array of another shape may stand for any number of bytes
+        values = {name: np.asarray(dense(found[name]), np.float32) for name in taken}
+    if bad := [name for name, value in values.items() if not np.isfinite(value).all()]:
+        raise InputError(
+            f"{path}: {bad[0]}: expected finite numbers, got a NaN or an infinity: take an earlier checkpoint"
+        )
+    return values
 
 
 def begins_anew(wanted: Mapping[str, np.ndarray], taken: Mapping[str, np.ndarray]) -> list[str]:

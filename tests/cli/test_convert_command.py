@@ -10,13 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dcn_suite.cli import convert as convert_command
 from dcn_suite.cli.main import main
 from dcn_tasks.config import dump, load_config, to_plain
 from tests.convert.checkpoints import NARROW, made_up, narrow
-from weights_convert import load_params, load_symbol, load_weights, save_params
+from weights_convert import Params, Sparse, load_params, load_symbol, load_weights, save_params, save_weights
 from weights_convert.arrays import same_bits
 
 CONFIG = NARROW["deformable"]
@@ -147,6 +148,38 @@ def test_way_back_wants_a_converted_folder(checkpoint, tmp_path, capsys):
     assert "got no folder" in capsys.readouterr().err
     assert main(["convert", str(tmp_path), "--to", "mxnet", "-o", str(tmp_path / "x")]) == 2
     assert "model.safetensors: no such file" in capsys.readouterr().err
+
+
+def test_way_back_refuses_notes_that_are_no_list(checkpoint, tmp_path, capsys):
+    assert convert(checkpoint, tmp_path / "out") == 0
+    file = tmp_path / "out" / "model.safetensors"
+    save_weights(file, load_weights(file).tensors(), {"notes": "{"})
+    assert main(["convert", str(tmp_path / "out"), "--to", "mxnet", "-o", str(tmp_path / "back")]) == 2
+    assert "model.safetensors: expected a JSON list of texts as notes" in capsys.readouterr().err
+
+
+def test_way_back_of_a_graph_refuses_states_that_are_no_list(tmp_path, capsys):
+    nodes = [{"op": "null", "name": "data", "inputs": []}]
+    nodes.append({"op": "Activation", "name": "relu", "attrs": {"act_type": "relu"}, "inputs": [[0, 0, 0]]})
+    (tmp_path / "model-symbol.json").write_text(json.dumps({"nodes": nodes, "heads": [[1, 0, 0]]}))
+    save_weights(tmp_path / "model.safetensors", {"a": np.zeros(1, np.float32)}, {"aux": "{"})
+    assert main(["convert", str(tmp_path), "--to", "mxnet", "-o", str(tmp_path / "back")]) == 2
+    assert "model.safetensors: expected a JSON list of texts as aux" in capsys.readouterr().err
+
+
+@pytest.mark.mxnet
+def test_proof_never_makes_dense_what_the_conversion_left_out(tmp_path, monkeypatch):
+    """A few bytes of the ImageNet classifier's name that stand for 4 TiB."""
+    from dcn_suite import parity
+
+    given = made_up(narrow())
+    huge = Sparse("row_sparse", np.zeros((0, 1), np.float32), np.zeros(0, np.int64), None, (2**40, 1))
+    path = tmp_path / "net.params"
+    save_params(path, Params(given.arg | {"fc1000_weight": huge}, given.aux))
+    seen = []
+    monkeypatch.setattr(parity, "verify", lambda params, *args, **more: seen.append(params) or {"verdict": "holds"})
+    assert convert(path, tmp_path / "out", "--verify") == 0
+    assert seen[0].arg.keys() == given.arg.keys() and seen[0].aux.keys() == given.aux.keys()
 
 
 @pytest.mark.parametrize("existing", [False, True])

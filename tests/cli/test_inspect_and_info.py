@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from dcn_suite.cli.inspect import statistics
 from dcn_suite.cli.main import main
@@ -77,6 +78,13 @@ def test_foreign_file_is_a_sentence(tmp_path, capsys):
     (tmp_path / "x").write_bytes(b"\x80\x02}q\x00.")
     assert main(["inspect", str(tmp_path / "x")]) == 2
     assert "never loaded" in capsys.readouterr().err
+
+
+def test_float8_is_a_sentence(tmp_path, capsys):
+    path = tmp_path / "model.safetensors"
+    save_file({"a": torch.ones(2).to(torch.float8_e4m3fn)}, path)
+    assert main(["inspect", str(path)]) == 2
+    assert "model.safetensors: a: expected a type and a shape that NumPy has" in capsys.readouterr().err
 
 
 def test_info_says_what_is_installed(capsys):

@@ -19,6 +19,7 @@ from weights_convert import load_weights, save_weights, weights_file
 from weights_convert.arrays import same_bits
 from weights_convert.safetensors_stream import NAME_OF_DTYPE, write_safetensors
 from weights_convert.tensors import to_array
+from weights_convert.weights_file import listed_texts
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "train/a.weight": torch.ones(2, 3, dtype=torch.bfloat16)}
 
@@ -139,3 +140,33 @@ def test_killed_writer_leaves_the_old_file_or_a_whole_new_one(tmp_path, written)
         state = load_weights(path).state
         assert len(state) == 64 and state["layer63.weight"][-1] == (1 << 18) + 62
     assert [entry.name for entry in tmp_path.iterdir() if not entry.name.startswith(".")] == [path.name]
+
+
+def claim(path: Path, dtype: str, shape: list[int], values: bytes = b"") -> Path:
+    """A file of one tensor, as its header claims it to be."""
+    header = json.dumps({"a": {"dtype": dtype, "shape": shape, "data_offsets": [0, len(values)]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + values)
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "F8_E8M0"])
+def test_type_that_numpy_has_not_is_named(tmp_path, dtype):
+    path = claim(tmp_path / "m.safetensors", dtype, [2], b"ab")
+    with pytest.raises(InputError, match=r"m\.safetensors: a: expected a type .* got torch\.float8_\w+ \[2\]"):
+        load_weights(path)
+
+
+@pytest.mark.parametrize("shape", [[0, 2**62, 4], [0, 2**63, 4], [0, 2**64 - 1], [2**40, 2**40]])
+def test_shape_past_every_limit_is_refused(tmp_path, shape):
+    with pytest.raises(InputError, match=r"m\.safetensors: [^\n]*$"):
+        load_weights(claim(tmp_path / "m.safetensors", "F32", shape))
+
+
+NO_LISTS = {"cut": "{", "number": "5", "numbers": "[1]", "object": '{"a": 1}', "deep": "[" * 100_000}
+
+
+@pytest.mark.parametrize("text", NO_LISTS.values(), ids=NO_LISTS)
+def test_metadata_that_is_no_list_of_texts_is_refused(text):
+    with pytest.raises(InputError, match=r"m\.safetensors: expected a JSON list of texts as notes"):
+        listed_texts("m.safetensors", {"notes": text}, "notes")
+    assert listed_texts("m.safetensors", {"notes": text}, "aux") == []

@@ -98,9 +98,9 @@ def updates_in(state: Path) -> int | None:
     if not state.is_file():
         return None
     if state.suffix == ".params":
-        from mxnet_ref.checkpoint import load_state
+        from dcn_suite.training.in_mxnet import updates_of
 
-        return load_state(state)[3]
+        return updates_of(state)
     return int(load_weights(state).metadata["step"])
 
 

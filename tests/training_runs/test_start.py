@@ -15,7 +15,7 @@ from tests.training_runs.kills import TINY
 from torch_port.models import build_network
 from torch_port.training.checkpoint import save_checkpoint
 from torch_port.training.sgd import SGD, parameter_groups
-from weights_convert import Params, Sparse, save_params, save_weights, to_torch
+from weights_convert import Params, Sparse, rules_for, save_params, save_weights, to_torch
 
 BOXES = ("rfcn_bbox_weight", "rfcn_bbox_bias")
 
@@ -140,6 +140,33 @@ def test_a_sparse_array_that_the_network_lacks_is_never_made_dense(cfg, tmp_path
     bias = params.arg["rpn_cls_score_bias"]
     rows = Sparse("row_sparse", bias[:1], np.arange(1), None, bias.shape)
     huge = Sparse("row_sparse", np.ones((1, 4), np.float32), np.zeros(1, np.int64), None, (2**40, 4))
-    save_params(path, Params({**params.arg, "rpn_cls_score_bias": rows, "other": huge, "fc1000_weight": huge}, params.aux))
+    save_params(
+        path, Params({**params.arg, "rpn_cls_score_bias": rows, "other": huge, "fc1000_weight": huge}, params.aux)
+    )
     start, _ = starting_weights(cfg, 0, path, from_scratch=False)
     np.testing.assert_array_equal(start.arg["rpn_cls_score_bias"], [bias[0], *np.zeros(len(bias) - 1)])
+
+
+def test_weights_that_are_not_finite_are_refused_before_a_framework_meets_them(cfg, tmp_path):
+    """MXNet ends the process by a segmentation fault on offsets that are no numbers."""
+    params = random_weights(cfg)
+    params.arg["rfcn_cls_offset_t_bias"][0] = np.nan
+    save_params(tmp_path / "net.params", params)
+    with pytest.raises(InputError, match=r"net\.params: rfcn_cls_offset_t_bias: expected finite numbers"):
+        starting_weights(cfg, 0, tmp_path / "net.params", from_scratch=False)
+    with pytest.raises(InputError, match=r"net\.params: rfcn_cls_offset_t_bias: expected finite numbers"):
+        read_checkpoint(tmp_path / "net.params", cfg).mxnet_arrays(cfg)
+
+
+@pytest.mark.parametrize("shape", [(7,), ()])
+def test_box_regression_of_another_shape_is_a_sentence_and_never_scaled(cfg, tmp_path, shape):
+    state = to_torch(random_weights(cfg), cfg)
+    bias = rules_for(cfg).entries["rfcn_bbox_bias"].torch
+    for prefix in ("weights/", ""):
+        save_weights(
+            tmp_path / "net.safetensors", {prefix + n: t for n, t in {**state, bias: torch.zeros(shape)}.items()}, {}
+        )
+        with pytest.raises(InputError, match=rf"net\.safetensors: {bias}: expected \[72\], got "):
+            read_checkpoint(tmp_path / "net.safetensors", cfg)
+        start, notes = starting_weights(cfg, 0, tmp_path / "net.safetensors", from_scratch=False)
+        assert start.arg["rfcn_bbox_bias"].shape == (72,) and "rfcn_bbox begin with initial values" in notes[1]

@@ -1,11 +1,13 @@
 """Training goes on, stops with a reason, and leaves checkpoints that another run goes on from."""
 
 import json
+import re
 from itertools import islice, repeat
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from dcn_tasks.errors import InputError
 from dcn_tasks.schedule import WarmupMultiFactor
@@ -119,6 +121,51 @@ def test_half_a_checkpoint_is_refused(narrow, tmp_path):
 def test_checkpoint_of_another_network_is_refused(narrow, tmp_path):
     save_checkpoint(tmp_path / "a.safetensors", narrow.rpn, None, step=7, config={})
     with pytest.raises(InputError, match="the checkpoint is of another network"):
+        training_of(narrow).resume(load_checkpoint(tmp_path / "a.safetensors"))
+
+
+def rewritten(path, *, tensors=(), **metadata) -> None:
+    """The checkpoint with other tensors and metadata."""
+    save_file({**load_file(path), **dict(tensors)}, path, {"step": "7", "config": "{}", **metadata})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tensors": {"foo": torch.zeros(1)}}, "weights/... and momentum/... alone, got foo"),
+        ({"step": "x"}, "got 'x' and '{}'"),
+        ({"step": "-1"}, "got '-1' and '{}'"),
+        ({"config": "{"}, "got '7' and '{'"),
+        ({"config": "[]"}, "got '7' and '[]'"),
+        ({"config": "[" * 100_000}, "got '7' and '[[["),
+    ],
+)
+def test_checkpoint_with_other_names_or_facts_is_refused(narrow, tmp_path, changes, said):
+    save_checkpoint(tmp_path / "a.safetensors", narrow, None, step=7, config={})
+    rewritten(tmp_path / "a.safetensors", **changes)
+    with pytest.raises(InputError, match=rf"a\.safetensors: expected .*{re.escape(said)}"):
+        load_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_shape_past_pytorchs_limits_is_refused(tmp_path):
+    header = json.dumps({"weights/a": {"dtype": "F32", "shape": [0, 2**63], "data_offsets": [0, 0]}}).encode()
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(InputError, match=r"a\.safetensors: expected a training checkpoint [^\n]*$"):
+        load_checkpoint(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "buffer", "said"),
+    [
+        ("rpn.conv.bias", torch.zeros(3), r"expected \[\d+\], got torch.float32 \[3\]"),
+        ("rpn.conv.bias", torch.zeros(16, dtype=torch.int64), r"got torch.int64 \[16\]"),
+        ("foo", torch.zeros(3), "expected a parameter of the network"),
+    ],
+)
+def test_momentum_that_does_not_fit_is_refused_before_the_first_step(narrow, tmp_path, name, buffer, said):
+    save_checkpoint(tmp_path / "a.safetensors", narrow, None, step=7, config={})
+    rewritten(tmp_path / "a.safetensors", tensors={f"momentum/{name}": buffer})
+    with pytest.raises(InputError, match=rf"a\.safetensors: momentum of {name}: .*{said}"):
         training_of(narrow).resume(load_checkpoint(tmp_path / "a.safetensors"))
 
 

@@ -18,16 +18,19 @@ from torch_port.models import ClassAwareRPN, TwoStage
 
 WEIGHTS = "weights"
 MOMENTUM = "momentum"
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """tensors: by parameter and buffer path. momentum: by parameter path. step: updates done. config: resolved."""
+    """tensors: by parameter and buffer path. momentum: by parameter path. step: updates done. config: resolved.
+    source: what to call it in messages."""
 
     tensors: dict[str, Tensor]
     momentum: dict[str, Tensor]
     step: int
     config: dict
+    source: str = "restore"
 
 
 def save_checkpoint(
@@ -63,8 +66,9 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: expected a training checkpoint (.safetensors), got: {error}") from error
+    except (OSError, SafetensorError, RuntimeError, TypeError, ValueError) as error:  # PyTorch's own, of a huge shape
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{path}: expected a training checkpoint (.safetensors), got: {reason}") from error
     if not {"step", "config"} <= metadata.keys():
         raise InputError(
             f"{path}: expected a training checkpoint with step and config in its metadata, got {sorted(metadata)}: a "
@@ -73,8 +77,25 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     parts: dict[str, dict[str, Tensor]] = {kind: {} for kind in (WEIGHTS, MOMENTUM)}
     for name, tensor in tensors.items():
         kind, _, own = name.partition("/")
+        if kind not in parts:
+            raise InputError(
+                f"{path}: expected tensors {' and '.join(f'{kind}/...' for kind in parts)} alone, got {name}"
+            )
         parts[kind][own] = tensor
-    return Checkpoint(parts[WEIGHTS], parts[MOMENTUM], int(metadata["step"]), json.loads(metadata["config"]))
+    return Checkpoint(parts[WEIGHTS], parts[MOMENTUM], *step_and_config(path, metadata), str(path))
+
+
+def step_and_config(path: Path | str, metadata: Mapping[str, str]) -> tuple[int, dict]:
+    try:
+        step, config = int(metadata["step"]), json.loads(metadata["config"])
+    except (ValueError, RecursionError):
+        step, config = -1, None
+    if step < 0 or not isinstance(config, dict):
+        raise InputError(
+            f"{path}: expected a number of updates as step and a JSON object as config in its metadata, got "
+            f"{metadata['step'][:40]!r} and {metadata['config'][:40]!r}: is it dcn train's own file?"
+        )
+    return step, config
 
 
 def restore(checkpoint: Checkpoint, network: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
@@ -85,9 +106,19 @@ def restore(checkpoint: Checkpoint, network: nn.Module, optimizer: torch.optim.O
     try:
         network.load_state_dict(checkpoint.tensors)
     except RuntimeError as error:
-        raise InputError(f"restore: the checkpoint is of another network; same configuration?\n{error}") from error
+        raise InputError(
+            f"{checkpoint.source}: the checkpoint is of another network; same configuration?\n{error}"
+        ) from error
     if optimizer is None:
         return
+    shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
+    for name, buffer in checkpoint.momentum.items():
+        if buffer.shape != shapes.get(name) or buffer.dtype not in FLOATS:
+            expected = list(shapes[name]) if name in shapes else "a parameter of the network"
+            raise InputError(
+                f"{checkpoint.source}: momentum of {name}: expected {expected}, got {buffer.dtype} {list(buffer.shape)}: "
+                "is it a checkpoint of the same configuration?"
+            )
     for group in optimizer.param_groups:
         if group["name"] in checkpoint.momentum:
             parameter = group["params"][0]
