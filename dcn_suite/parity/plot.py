@@ -13,6 +13,7 @@ SERIES = (
     ("function_error", "float64: PyTorch − MXNet", "#2a9d5c"),
     ("error_mxnet", "float32 error of MXNet", "#8aa0b8"),
     ("error_torch", "float32 error of PyTorch", "#2667c9"),
+    ("replayed_error", "float32, decisions replayed: PyTorch − MXNet", "#2667c9"),
 )
 
 
@@ -46,6 +47,7 @@ class Plot:
     left: int = LEFT
     right: int = WIDTH - RIGHT
     bottom: int = HEIGHT - BOTTOM
+    ends: tuple[str, str] = ("input", "outputs")
 
 
 def relative(row: Row, name: str) -> float | None:
@@ -56,8 +58,8 @@ def relative(row: Row, name: str) -> float | None:
     return float(error) / float(scale)
 
 
-def error_by_depth(rows: list[Row]) -> Plot | None:
-    """The plot of one check's rows, or None where nothing can be drawn."""
+def error_by_depth(rows: list[Row], ends: tuple[str, str] = ("input", "outputs")) -> Plot | None:
+    """The plot of one check's rows, or None where nothing can be drawn. ends: what stands under its left and right end."""
     drawn = [(row, name, colour, relative(row, name)) for row in rows for name, _, colour in SERIES]
     drawn = [each for each in drawn if each[3] is not None]
     if not drawn:
@@ -81,4 +83,5 @@ def error_by_depth(rows: list[Row]) -> Plot | None:
     ticks = [Line(place_y(10.0**power), f"1e{power}") for power in range(-17, math.floor(top) + 1, 2)]
     ticks.append(Line(place_y(0.0), "0"))
     limits = [Line(place_y(FUNCTION_TOLERANCE), "float64 limit 1e-11"), Line(place_y(ROUNDING), "one float32 rounding")]
-    return Plot(dots, ticks, limits, SERIES)
+    present = {name for _, name, *_ in drawn}
+    return Plot(dots, ticks, limits, tuple(each for each in SERIES if each[0] in present), ends=ends)

@@ -22,6 +22,11 @@ EXPLAINED = {
     "trajectory": "losses of the same training steps, step by step",
     "network": "whether the network is a fair test: enough detections, no ties, the same boxes in MXNet's float32 and float64",
 }
+PLOTTED = {  # title, and what stands at the left and right end
+    "isolated": ("Error of each node alone", "input", "outputs"),
+    "chained": ("Error from end to end", "input", "outputs"),
+    "trajectory": ("Losses against MXNet's, update by update", "first update", "last update"),
+}
 STYLE = {HOLDS: "green", RED: "bold red", REPORTED: "dim"}
 
 
@@ -54,9 +59,8 @@ def html_page(result: Result) -> str:
     environment = Environment(loader=PackageLoader("dcn_suite.parity", "."), autoescape=True)
     environment.filters |= {"number": number, "share": share}
     table, plots = result.table, []
-    for check, title in (("isolated", "Error of each node alone"), ("chained", "Error from end to end")):
-        rows = [row for row in table if row.check == check]
-        plot = error_by_depth(rows)
+    for check, (title, *ends) in PLOTTED.items():
+        plot = error_by_depth([row for row in table if row.check == check], tuple(ends))
         if plot:
             text = (
                 "One dot per row, over the scale of its quantity. Hover for the name. The lowest line is an exact zero."

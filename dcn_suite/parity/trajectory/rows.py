@@ -36,6 +36,7 @@ def loss_row(
     return Row(
         CHECK, f"update {update}", name, f"same loss, {how}", expected, got, tolerance,
         HOLDS if holds else RED, strain=strain, depth=update,
+        measures={"scale": abs(expected), "function_error" if how == FLOAT64 else "replayed_error": error},
     )  # fmt: skip
 
 
