@@ -4,12 +4,15 @@
     part.npz                arrays, by name; any number of parts
 
 Arrays are plain numbers (no objects, no pickle). Every file is written whole or not at all; the manifest last.
+A digest says that a file is the recorded one, not that its author meant well: sizes are checked before memory is taken.
 """
 
 import hashlib
 import json
+import math
 import os
 import platform
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +25,12 @@ from dcn_tasks.files import atomic_path
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+# Of a whole recording: activations and gradients unpack to a few times their size, maps of zeros to a thousand times.
+MAX_EXPANSION, FREE_EXPANSION_BYTES = 64, 1 << 26
+NPY_MAGIC = b"\x93NUMPY\x01\x00"
+NPY_HEADER = re.compile(
+    rb"\{'descr': '(?P<dtype>[<>|=][fiub]\d{1,2})', 'fortran_order': False, 'shape': \((?P<shape>[\d, ]*)\), \} *\n"
+)
 
 
 def sha256(path: str | os.PathLike) -> str:
@@ -81,7 +90,8 @@ class RecordingWriter:
 class Recording:
     """Reads a recording, checking each file's sha256 before its first use.
 
-    Raises: InputError for a folder without manifest, a file that is missing, changed or not as the manifest says.
+    Raises: InputError for a folder without manifest, a file that is missing, changed or not as the manifest says, and for
+        arrays that together are more than MAX_EXPANSION times as large as the files.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -92,13 +102,16 @@ class Recording:
             self.about: dict[str, Any] = self.manifest["about"]
             files = self.manifest["files"]
             self.place = {name: (file, key) for file, entry in files.items() for name, key in entry["arrays"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if not (isinstance(self.recorded_by, str) and isinstance(self.about, dict)):
+                raise TypeError("recorded_by is no text, or about no dictionary")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{folder}: expected a recording ({MANIFEST} and .npz files): {error!r}") from error
         if self.manifest.get("format") != FORMAT:
             raise InputError(f"{folder}: expected recording format {FORMAT}, got {self.manifest.get('format')!r}")
         if bad := [file for file in files if Path(file).name != file]:
             raise InputError(f"{folder}: the manifest names files outside the folder: {bad}")
         self.checked: set[str] = set()
+        self.unpacked_bytes = 0  # of the arrays of the checked files
 
     def __contains__(self, name: str) -> bool:
         return name in self.place
@@ -112,16 +125,53 @@ class Recording:
         path = self.folder / file
         try:
             if file not in self.checked:
-                if (found := sha256(path)) != self.manifest["files"][file]["sha256"]:
-                    raise InputError(f"{path}: changed since it was recorded (sha256 {found[:12]}...): record it again")
-                self.checked.add(file)
-            with np.load(path, allow_pickle=False) as archive:
-                return archive[key]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path}: not as its manifest says: {error}") from error
+                self.check(file)
+            with zipfile.ZipFile(path) as archive:
+                return read_member(archive, key)
+        except InputError:
+            raise
+        except Exception as error:  # readers of damaged archives raise anything
+            raise InputError(f"{path}: not as its manifest says, record it again: {error!r}") from error
+
+    def check(self, file: str) -> None:
+        """Raises: InputError for a file that is another one than was recorded, or that unpacks beyond reason."""
+        path, entry = self.folder / file, self.manifest["files"][file]
+        if not path.is_file():
+            raise InputError(f"{path}: expected a part of the recording, there is no such file: record it again")
+        if (found := sha256(path)) != entry["sha256"]:
+            raise InputError(f"{path}: changed since it was recorded (sha256 {found[:12]}...): record it again")
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(archive.getinfo(f"{key}.npy").file_size for key in entry["arrays"].values())
+        packed = sum((self.folder / each).stat().st_size for each in self.manifest["files"])
+        if self.unpacked_bytes + unpacked > MAX_EXPANSION * packed + FREE_EXPANSION_BYTES:
+            raise InputError(
+                f"{path}: expected arrays of at most {MAX_EXPANSION} times the recording's {packed} bytes, got "
+                f"{self.unpacked_bytes + unpacked}: refused as a ZIP bomb"
+            )
+        self.unpacked_bytes += unpacked
+        self.checked.add(file)
 
     def part(self, name: str) -> dict[str, np.ndarray]:
         """All arrays of one part."""
         return {array: self[array] for array, (file, _) in self.place.items() if file == f"{name}.npz"}
+
+
+def read_member(archive: zipfile.ZipFile, key: str) -> np.ndarray:
+    """The array of `key`.npy, as numpy.savez writes plain numbers.
+
+    Raises: ValueError for anything else, before memory is taken for it; whatever zipfile does for a damaged member.
+    """
+    member = archive.getinfo(f"{key}.npy")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # the others unpack without a limit
+        raise ValueError(f"{member.filename} is packed by method {member.compress_type}, numpy.savez does not")
+    with archive.open(member) as file:
+        start = file.read(len(NPY_MAGIC) + 2)
+        header = NPY_HEADER.fullmatch(file.read(int.from_bytes(start[-2:], "little")))
+        if not start.startswith(NPY_MAGIC) or header is None:
+            raise ValueError(f"{member.filename} is no array of plain numbers")
+        count = math.prod(int(side) for side in header["shape"].replace(b",", b" ").split())
+        wanted, there = count * np.dtype(header["dtype"].decode()).itemsize, member.file_size - file.tell()
+        if wanted != there:
+            raise ValueError(f"{member.filename} claims {wanted} bytes of numbers, has {there}")
+        file.seek(0)
+        return np.lib.format.read_array(file, allow_pickle=False)

@@ -17,7 +17,7 @@ A live reference runs MXNet for the last kind whenever it is asked: a full netwo
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,6 +32,13 @@ Arrays = dict[str, np.ndarray]
 DTYPES = ("float32", "float64")
 PERIOD = 1_048_583  # a prime: repeated, it falls on other places of every channel and row
 TEST_INPUTS = ("data", "im_info")  # where a recording does not say
+SIDES = range(32, 4097)  # of a photo in the network, pixels
+PHOTO_SIDES = range(4, 1025)  # of the photo itself (photo.py), pixels
+FACTS = {  # of what a recording is about
+    "name": str, "config": dict, "seed": int, "size": list, "isolated": bool, "grad": bool, "versions": dict, "graphs": dict
+}  # fmt: skip
+OPTIONAL_FACTS = {"calibrated": bool, "float64": bool, "test_inputs": list}
+NODE_FACTS = {"name": str, "op": str, "attrs": dict, "inputs": list, "outputs": list}
 
 
 @dataclass
@@ -77,16 +84,49 @@ def probes(segment: Segment, inputs: Arrays) -> dict[str, Arrays]:
     return cases
 
 
+def fault_of(about: Mapping) -> str:
+    """What is missing or of another kind in what a recording is about; "" where nothing is."""
+    kinds = FACTS | {name: kind for name, kind in OPTIONAL_FACTS.items() if name in about}
+    for name, kind in kinds.items():
+        if type(about.get(name)) is not kind:
+            return f"`{name}` is {'missing' if name not in about else f'no {kind.__name__}'}"
+    size = about["size"]
+    if len(size) != 2 or any(type(side) is not int or side not in SIDES for side in size):
+        return f"`size` is not the height and width of a photo, {SIDES.start} to {SIDES.stop - 1} pixels"
+    if about["config"].get("SCALES") != [[min(size), max(size)]]:
+        return "`config` has no SCALES, or those of another `size`"
+    if about["seed"] < 0:
+        return "`seed` is below 0"
+    if not texts(about["versions"].values()) or not texts(about.get("test_inputs", [])):
+        return "`versions` or `test_inputs` are no texts"
+    for kind, nodes in about["graphs"].items():
+        if type(nodes) is not list or not nodes or not all(is_node(node) for node in nodes):
+            return f"`graphs` has no nodes for {kind}, or some that are none"
+    return ""
+
+
+def is_node(node: object) -> bool:
+    return (
+        isinstance(node, dict)
+        and all(type(node.get(name)) is kind for name, kind in NODE_FACTS.items())
+        and texts((*node["attrs"].values(), *node["inputs"], *node["outputs"]))
+    )
+
+
+def texts(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
 class Reference:
-    """Reads a recording. Raises: InputError where the recording lacks what is asked for."""
+    """Reads a recording. Raises: InputError for one of another kind, and where it lacks what is asked for."""
 
     source = "read from a recording"
 
     def __init__(self, recording: Recording | LiveRecording):
         self.recording = recording
-        if not {"graphs", "config", "seed", "size"} <= recording.about.keys():
+        if fault := fault_of(recording.about):
             raise InputError(
-                f"{recording.folder}: expected a recording made by `dcn parity --record`, got another kind"
+                f"{recording.folder}: expected a recording made by `dcn parity --record`, got another kind: {fault}"
             )
 
     @property
@@ -116,14 +156,25 @@ class Reference:
 
     def parameters(self) -> Arrays:
         """arg:NAME and aux:NAME."""
-        return self.group("parameters")
+        found = self.group("parameters")
+        if foreign := [name for name in found if not name.startswith(("arg:", "aux:"))]:
+            raise InputError(
+                f"{self.recording.folder}: expected parameters arg:NAME and aux:NAME, got {foreign[0]!r}: record again"
+            )
+        return found
 
     def parameter_names(self) -> set[str]:
         return {name.partition(":")[2] for name in self.recording if name.startswith("parameters/")}
 
     @property
     def photo(self) -> np.ndarray:
-        return self.recording["photo"]
+        photo = self.first("photo")
+        if photo.dtype != np.uint8 or photo.shape[2:] != (3,) or not set(photo.shape[:2]) <= set(PHOTO_SIDES):
+            raise InputError(
+                f"{self.recording.folder}: expected a photo of uint8 [H, W, 3], {PHOTO_SIDES.start} to {PHOTO_SIDES.stop - 1} "
+                f"pixels a side, got {photo.dtype} {list(photo.shape)}: record again"
+            )
+        return photo
 
     def inputs(self, kind: str) -> Arrays:
         if kind == "train":

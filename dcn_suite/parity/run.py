@@ -226,8 +226,11 @@ def config_of(reference: Reference, config: str | Path | Config, settings: Setti
     Raises: InputError for a recording of another network, or made with or without gradients where the other is wanted.
     """
     folder, about = reference.recording.folder, reference.about
-    cfg = load_config(config, SCALES=[list(pair) for pair in about["config"]["SCALES"]])
-    differing = list(differences(to_plain(cfg), about["config"]))
+    cfg = load_config(config, SCALES=about["config"]["SCALES"])
+    try:
+        differing = list(differences(to_plain(cfg), about["config"]))
+    except RecursionError as error:
+        raise InputError(f"{folder}: the recorded configuration is nested too deeply: record it again") from error
     if differing:
         raise InputError(
             f"{folder}: recorded from {about['name']}, whose {', '.join(differing)} differs from that of the configuration "
@@ -237,6 +240,20 @@ def config_of(reference: Reference, config: str | Path | Config, settings: Setti
         made, remedy = ("with", "add") if about["grad"] else ("without", "leave out")
         raise InputError(f"{folder}: made {made} gradients: {remedy} --grad")
     return cfg
+
+
+@contextmanager
+def recorded_graphs(folder: Path) -> Iterator[None]:
+    """Within: a comparison against graphs that somebody may have edited: nodes without their attributes, inputs or outputs.
+
+    Raises: InputError for what such nodes end in.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ArithmeticError, StopIteration) as error:
+        raise InputError(
+            f"{folder}: expected graphs that the network of its configuration can be compared with, got {error!r}: record again"
+        ) from error
 
 
 def differences(one: dict, other: dict, group: str = "") -> Iterator[str]:
@@ -280,6 +297,7 @@ def run_parity(
         if recording is not None:
             reference = Reference(Recording(recording))
             cfg = config_of(reference, config, settings)
+            stack.enter_context(recorded_graphs(recording))
         else:
             from dcn_suite.parity.record import record
 

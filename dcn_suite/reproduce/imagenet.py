@@ -38,7 +38,7 @@ def measure(
     note(f"{row.id} {framework}: {len(images.files)} images through {path}")
     guesses = []
     for file in watched(images.files, f"ImageNet in {framework}"):
-        features = maps(to_classifier_input(read_image(file), cfg))[node].mean(axis=(1, 2))
+        features = maps(to_classifier_input(read_image(file), cfg, file))[node].mean(axis=(1, 2))
         if len(features) != weight.shape[1]:
             raise InputError(f"{path}: expected a classifier of {len(features)} features, got {weight.shape[1]}")
         guesses.append(int((weight @ features + bias).argmax()))

@@ -5,6 +5,7 @@ import math
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -20,6 +21,12 @@ from dcn_tasks.files import atomic_path
 
 IN_PLACE_OF = "in_place_of"  # of details: the row's own image set, where another one was scored
 REPOSITORY = Path(__file__).resolve().parents[2]
+KINDS = {  # of a stored result's fields
+    "row": str, "framework": str, "seed": int, "values": dict, "date": str, "commit": str, "machine": dict, "versions": dict,
+    "seconds": float, "details": dict,
+}  # fmt: skip
+MAX_LEVELS = 32  # of lists and dictionaries in one another
+MACHINE = ("processor", "cores", "threads")  # what the page names
 
 
 @dataclass(frozen=True)
@@ -75,10 +82,50 @@ def store(path: Path, result: Result) -> None:
 def read(path: Path) -> Result:
     """Raises: InputError when it is none of ours."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return Result(**values)
-    except (OSError, ValueError, TypeError) as error:
+        result = Result(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: expected a stored result, got: {error}") from error
+    if fault := fault_of(result):
+        raise InputError(f"{path}: expected a stored result, got one whose {fault}: run the row again")
+    return result
+
+
+def fault_of(result: Result) -> str:
+    """Which field is of another kind than a stored result's, in words; "" where none is."""
+    for name, kind in KINDS.items():
+        value = getattr(result, name)
+        if not (is_number(value) if kind is float else type(value) is kind):
+            return f"`{name}` is no {'finite number' if kind is float else kind.__name__}"
+    spread, curve = result.details.get("spread", {}), result.details.get("curve", {"update": [], "loss": []})
+    if not numbers(result.values) or not numbers(spread):
+        return "`values`, or `spread` of its `details`, are no finite numbers"
+    if any(name not in result.machine for name in MACHINE):
+        return f"`machine` lacks one of {', '.join(MACHINE)}"
+    if not (isinstance(curve, dict) and all(isinstance(curve.get(name), list) for name in ("update", "loss"))):
+        return "`details` have a `curve` without lists of `update` and `loss`"
+    if len(curve["update"]) != len(curve["loss"]) or not all(map(is_number, curve["update"] + curve["loss"])):
+        return "`details` have a `curve` that is not one finite `loss` for each `update`"
+    if not is_shallow(vars(result), MAX_LEVELS):
+        return f"fields are nested in more than {MAX_LEVELS} levels"
+    named = {name for name in ("image_set", IN_PLACE_OF) if name in result.details}
+    if named == {IN_PLACE_OF} or any(not isinstance(result.details[name], str) for name in named):
+        return f"`details` name no `image_set`, or one or its `{IN_PLACE_OF}` is no text"
+    return ""
+
+
+def is_shallow(value: object, levels: int) -> bool:
+    """Whether lists and dictionaries are nested in at most that many levels: what is deeper cannot be written again."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels > 0 and all(is_shallow(each, levels - 1) for each in inner)
+
+
+def numbers(values: object) -> bool:
+    return isinstance(values, dict) and all(map(is_number, values.values()))
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite number that a float holds; True and False are none."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def results_of(root: Path, row: Row) -> list[Result]:

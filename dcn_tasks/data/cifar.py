@@ -1,11 +1,16 @@
 """CIFAR-10: the published binary batches, or a copy of it as JPEG files (Krizhevsky 2009)."""
 
+import gzip
+import io
+import os
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
@@ -20,7 +25,8 @@ JPEG_ARCHIVE = "cifar10_jpg_q75_60000.tar.gz"
 BATCHES = {"train": [f"data_batch_{k}.bin" for k in range(1, 6)], "test": ["test_batch.bin"]}
 SIDE = 32  # pixels
 RECORD = 1 + 3 * SIDE * SIDE  # label, then the R, G and B planes
-MAX_MEMBER = 1 << 26  # bytes of one file in an archive
+MAX_UNPACKED = 1 << 28  # bytes of all that an archive unpacks to; the published one has 184 million
+WITHOUT_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
 
 
 def read_cifar10(folder: Path | str, split: str) -> tuple[np.ndarray, np.ndarray, str]:
@@ -71,34 +77,54 @@ def of_jpegs(path: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     images, labels = [], []
     names = sorted(members)
     for name in track(names, f"decoding {path.name}", console=Console(stderr=True), transient=True):
-        image = cv2.imdecode(np.frombuffer(members[name], np.uint8), cv2.IMREAD_COLOR)
+        image = decoded(members[name])
         label = name.split("/")[1]
-        if image is None or image.shape != (SIDE, SIDE, 3) or label not in CLASSES:
+        if image is None or label not in CLASSES:
             raise InputError(
                 f"{path}: {name}: expected a JPEG of 32x32 pixels in a folder named for one of the classes"
             )
-        images.append(image[..., ::-1])
+        images.append(image)
         labels.append(CLASSES.index(label))
     if not images:
         raise InputError(f"{path}: expected {split}/CLASS/NUMBER.jpg in it, got none")
     return np.stack(images), np.array(labels, np.int64)
 
 
+def decoded(data: bytes) -> np.ndarray | None:
+    """RGB uint8 [32, 32, 3] of a JPEG; None where it is none of that size, which its header says before pixels are made."""
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as header:
+            if header.size != (SIDE, SIDE):
+                return None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except Exception:  # readers of damaged files raise anything
+        return None
+    return None if image is None or image.shape != (SIDE, SIDE, 3) else image[..., ::-1]
+
+
 def read_members(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """Regular files of a .tar.gz whose names are wanted; nothing is unpacked to disk."""
+    """Regular files of a .tar.gz whose names are wanted; nothing is unpacked to disk.
+
+    Extended headers (PAX, GNU) are skipped like any other data: the names looked for are short and need none, and tarfile takes
+    as much memory for one as it claims.
+    Raises: InputError for a damaged archive, or one that unpacks to more than MAX_UNPACKED bytes.
+    """
     found = {}
     try:
-        with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
-                if member.isfile() and wanted(member.name):
-                    if member.size > MAX_MEMBER:
-                        raise InputError(
-                            f"{path}: {member.name}: expected at most {MAX_MEMBER} bytes, got {member.size}"
-                        )
-                    file = archive.extractfile(member)
-                    found[member.name] = file.read() if file else b""
-    except (tarfile.TarError, OSError, EOFError) as error:
-        if isinstance(error, InputError):
-            raise
+        with gzip.open(path) as file:
+            while (block := file.read(tarfile.BLOCKSIZE)).strip(b"\0"):
+                member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+                size = 0 if member.type in WITHOUT_DATA else member.size
+                end = file.tell() + -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                if size < 0 or end > MAX_UNPACKED:
+                    raise InputError(
+                        f"{path}: expected an archive that unpacks to at most {MAX_UNPACKED} bytes, {member.name[:80]!r} "
+                        f"has {size} at {file.tell()}: is this the published one?"
+                    )
+                if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and wanted(member.name):
+                    found[member.name] = file.read(size)
+                if file.seek(end, os.SEEK_SET) != end:
+                    raise EOFError(f"it ends within {member.name[:80]!r}")
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: expected a whole .tar.gz, could not read it: {error}") from error
     return found

@@ -14,6 +14,7 @@ from dcn_tasks.images import planes
 
 NUM_CLASSES = 1000
 SHORT_SIDE, CROP = 256, 224  # pixels: the middle of the resized image
+MAX_RATIO = 100  # of the sides: a photo is far from it, and resizing multiplies it by SHORT_SIDE pixels
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,16 @@ def of_list(path: Path, home: Path) -> LabelledImages:
     return LabelledImages(files, np.array(labels, np.int64))
 
 
-def to_classifier_input(image: np.ndarray, cfg: Config) -> np.ndarray:
-    """RGB uint8 [H, W, 3] -> [1, 3, 224, 224] float32: the short side to 256 pixels, the middle of it, less PIXEL_MEANS."""
+def to_classifier_input(image: np.ndarray, cfg: Config, source: object = "to_classifier_input") -> np.ndarray:
+    """RGB uint8 [H, W, 3] -> [1, 3, 224, 224] float32: the short side to 256 pixels, the middle of it, less PIXEL_MEANS.
+
+    Args: source: of the image, for messages. Raises: InputError for an image whose sides differ more than MAX_RATIO times.
+    """
+    if max(image.shape[:2]) > MAX_RATIO * min(image.shape[:2]):
+        raise InputError(
+            f"{source}: expected an image at most {MAX_RATIO} times as long as it is wide, got "
+            f"{image.shape[1]}x{image.shape[0]}: leave it out, no validation image is like that"
+        )
     scale = SHORT_SIDE / min(image.shape[:2])
     width, height = (max(SHORT_SIDE, round(scale * side)) for side in (image.shape[1], image.shape[0]))
     image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -18,6 +18,8 @@ FILES = {  # (split, part): name, published MD5, bytes
     ("test", "labels"): ("t10k-labels-idx1-ubyte.gz", "ec29112dd5afa0611ce80d1b7f02629c", 4542),
 }
 UNSIGNED_BYTE = 0x08
+MAX_AXES = 4
+SIDE, CLASSES = 28, 10  # pixels, digits
 MAX_BYTES = 1 << 28  # of one unpacked file
 
 
@@ -25,33 +27,45 @@ def read_mnist(folder: Path | str, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 [N, 28, 28] and labels int64 [N] of "train" (60,000) or "test" (10,000).
 
     Args: folder: holds the .gz files or the unpacked ones, itself or in `mnist/`; what is missing is fetched into it.
-    Raises: InputError for an unknown split, a file that is missing and cannot be fetched, or is no idx file.
+    Raises: InputError for an unknown split, a file that is missing and cannot be fetched, is no idx file, or another one than
+        MNIST's: images of another size, labels above 9.
     """
     if split not in ("train", "test"):
         raise InputError(f"mnist: expected split train or test, got {split!r}")
-    arrays = []
+    arrays, paths = [], []
     for part in ("images", "labels"):
         name, md5, size = FILES[split, part]
         places = [Path(folder), Path(folder) / "mnist", Path(folder) / "MNIST" / "raw"]
         unpacked = [place / name.removesuffix(".gz") for place in places]
         path = next((each for each in unpacked if each.is_file()), None)
-        arrays.append(read_idx(path or found_or_fetched(name, places, MIRROR + name, md5, size)))
+        paths.append(path or found_or_fetched(name, places, MIRROR + name, md5, size))
+        arrays.append(read_idx(paths[-1]))
     images, labels = arrays
-    if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
-        raise InputError(f"{folder}: expected one label an image, got {list(images.shape)} and {list(labels.shape)}")
+    if images.shape != (*labels.shape[:1], SIDE, SIDE) or labels.ndim != 1 or not len(labels):
+        raise InputError(
+            f"{paths[0]}, {paths[1].name}: expected images of {SIDE}x{SIDE} pixels and one label an image, got "
+            f"{list(images.shape)} and {list(labels.shape)}: are these MNIST's files?"
+        )
+    if labels.max() >= CLASSES:
+        raise InputError(f"{paths[1]}: expected labels 0 to {CLASSES - 1}, got {labels.max()}: is this MNIST's file?")
     return images, labels.astype(np.int64)
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """An idx file of unsigned bytes, gzip-packed or not: 0, 0, type, number of axes, sizes (uint32, big-endian), bytes."""
+    """An idx file of unsigned bytes, gzip-packed or not: 0, 0, type, number of axes, sizes (uint32, big-endian), bytes.
+
+    Raises: InputError for anything else, and for more than MAX_AXES axes.
+    """
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: expected a whole idx file, could not read it: {error}") from error
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UNSIGNED_BYTE or len(data) < 4 + 4 * data[3]:
+    is_idx = len(data) >= 4 and data[:2] == b"\0\0" and data[2] == UNSIGNED_BYTE and data[3] <= MAX_AXES
+    if not is_idx or len(data) < 4 + 4 * data[3]:
         raise InputError(
-            f"{path}: expected an idx file of unsigned bytes, its header says {data[:4].hex() or 'nothing'}"
+            f"{path}: expected an idx file of unsigned bytes in at most {MAX_AXES} axes, its header says "
+            f"{data[:4].hex() or 'nothing'}"
         )
     shape = struct.unpack_from(f">{data[3]}I", data, 4)
     values = len(data) - 4 - 4 * data[3]

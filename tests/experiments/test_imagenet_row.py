@@ -85,6 +85,13 @@ def test_the_crop_is_the_middle_at_256_pixels(size):
     np.testing.assert_allclose(row_of_pixels, ramp[0, 144:368, 0], atol=1e-3)
 
 
+@pytest.mark.parametrize("shape", [(1, 100_000), (100_000, 1), (3, 301)])
+def test_an_image_of_impossible_sides_is_refused_before_it_is_resized(shape, monkeypatch):
+    monkeypatch.setattr(cv2, "resize", lambda *_, **__: pytest.fail("was resized"))
+    with pytest.raises(InputError, match=rf"a\.png: expected .* got {shape[1]}x{shape[0]}"):
+        to_classifier_input(np.zeros((*shape, 3), np.uint8), load_config("demo/narrow_fpn"), "a.png")
+
+
 def test_folders_of_synsets_are_classes_in_the_order_of_their_names(tmp_path):
     for index in range(NUM_CLASSES):
         (tmp_path / "val" / f"n{index:08d}").mkdir(parents=True)

@@ -111,6 +111,46 @@ def test_damaged_result_is_named(tmp_path):
         listing((ROW,), tmp_path)
 
 
+DAMAGES = [
+    ({"row": None}, "`row`"),
+    ({"seed": True}, "`seed`"),
+    ({"values": 3}, "`values`"),
+    ({"values": {"mnist": "98"}}, "`values`"),
+    ({"values": {"mnist": float("inf")}}, "`values`"),
+    ({"values": {"mnist": 10**400}}, "`values`"),
+    ({"date": 20240101}, "`date`"),
+    ({"machine": {}}, "`machine`"),
+    ({"seconds": None}, "`seconds`"),
+    ({"details": None}, "`details`"),
+    ({"details": {"spread": {"mnist": []}}}, "`spread`"),
+    ({"details": {"spread": 1}}, "`spread`"),
+    ({"details": {"curve": []}}, "`curve`"),
+    ({"details": {"curve": {"update": [1, 2], "loss": [0.5]}}}, "`curve`"),
+    ({"details": {"curve": {"update": [1], "loss": ["a"]}}}, "`curve`"),
+    ({"details": {"image_set": ["val"]}}, "`image_set`"),
+    ({"details": {"in_place_of": "val"}}, "`image_set`"),
+    ({"another": 1}, "another"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), DAMAGES)
+def test_result_whose_fields_are_of_another_kind_is_named(change, said, tmp_path):
+    stored(tmp_path, 98.5)
+    path = result_path(tmp_path, ROW, "torch", 0, "rotated")
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=rf"torch-rotated-seed0\.json: expected a stored result.*{said}"):
+        render(tmp_path)
+
+
+@pytest.mark.parametrize("levels", [400, 100_000])
+def test_result_nested_without_end_is_named(levels, tmp_path):
+    stored(tmp_path, 98.5)
+    path = result_path(tmp_path, ROW, "torch", 0, "rotated")
+    path.write_text(path.read_text().replace('"lossless"', "[" * levels + "]" * levels))
+    with pytest.raises(InputError, match=r"torch-rotated-seed0\.json: expected a stored result"):
+        read(path)
+
+
 @pytest.mark.parametrize("values", [{"rotated": float("nan")}, {"no such column": 1.0}])
 def test_figure_that_no_table_has_or_is_not_finite_is_refused(values):
     with pytest.raises(InputError, match="expected finite figures of mnist, rotated"):

@@ -91,7 +91,7 @@ def test_a_run_is_done_once_until_something_changes(tmp_path, monkeypatch):
     run()
     assert started == []
     monkeypatch.setattr(results, "code_digest", lambda: "other code")
-    monkeypatch.setattr("dcn_suite.parity.suite.run.entry_of", lambda each, out: {"id": each.id, "holds": True})
+    monkeypatch.setattr("dcn_suite.parity.suite.run.entry_of", lambda each, out: ENTRY)
     run()
     assert started == [NARROW.id]
     run(fresh=True)
@@ -111,10 +111,41 @@ def test_a_run_that_breaks_off_does_not_hold_and_is_tried_again(tmp_path):
 
 def test_something_else_is_no_results_file(tmp_path):
     file = tmp_path / "all.json"
-    for content in ("[]", "{", json.dumps({"format": 0, "runs": []})):
+    for content in ("[]", "{", json.dumps({"format": 0, "runs": []}), "[" * 100_000):
         file.write_text(content)
         with pytest.raises(InputError, match=r"all\.json: expected results"):
             Results(file)
+
+
+ENTRIES = {
+    "an empty one": {"id": NARROW.id},
+    "a text": "narrow@64x80",
+    "one nested without end": ENTRY | {"load": json.loads("[" * 400 + "]" * 400)},
+    "figures that JSON has not": ENTRY | {"load": [float("inf")]},
+    "costs in words": ENTRY | {"wall_s": "10"},
+    "a verdict in words": ENTRY | {"holds": "no"},
+    "an error that holds": ENTRY | {"error": "broke off"},
+    "an error that is no text": ENTRY | {"holds": False, "error": 3},
+    "no summary": {name: value for name, value in ENTRY.items() if name != "summary"},
+    "half a summary": ENTRY | {"summary": ENTRY["summary"][:1]},
+    "a summary of texts": ENTRY | {"summary": ["isolated", "chained"]},
+    "a strain in words": ENTRY | {"summary": [each | {"strain": "much"} for each in ENTRY["summary"]]},
+    "a count in words": ENTRY | {"summary": [each | {"by_layer": "one"} for each in ENTRY["summary"]]},
+    "no number of disagreement": ENTRY | {"worst_float64_disagreement": {"of_scale": None}},
+    "rows of texts": ENTRY | {"rows": ["detections"]},
+    "rows without a claim": ENTRY | {"rows": [{"check": "detections", "node": "", "quantity": "boxes", "got": 0}]},
+    "rows that got a list": ENTRY | {"rows": [each | {"got": []} for each in ENTRY["rows"]]},
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES.keys())
+def test_an_entry_that_no_run_has_written_is_no_result(tmp_path, entry):
+    file = tmp_path / "all.json"
+    file.write_text(json.dumps({"format": 1, "runs": [ENTRY | {"id": "another"}, entry]}))
+    with pytest.raises(InputError, match=r"all\.json: expected results"):
+        Results(file)
+    file.write_text(json.dumps({"format": 1, "runs": [ENTRY | {"id": "another"}, ENTRY]}))
+    assert Results(file).entries[NARROW.id] == ENTRY
 
 
 def test_the_page_says_what_holds_and_what_was_not_run():

@@ -5,6 +5,7 @@ import hashlib
 import io
 import struct
 import tarfile
+import zlib
 
 import cv2
 import numpy as np
@@ -48,6 +49,8 @@ BROKEN = {
     "empty": (b"", "its header says nothing"),
     "sizes beyond memory": (b"\0\0\x08\x04" + b"\xff" * 16, "expected"),
     "labels for images": (idx(LABELS), "one label an image"),
+    "255 axes": (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"x", "at most 4 axes, its header says 000008ff"),
+    "other sides": (idx(IMAGES[:, :14]), r"28x28 pixels .* got \[5, 14, 28\]"),
 }
 
 
@@ -55,6 +58,20 @@ BROKEN = {
 def test_a_broken_idx_file_is_a_sentence(tmp_path, data, message):
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(data)
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(LABELS))
+    with pytest.raises(InputError, match=message):
+        read_mnist(tmp_path, "test")
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES, LABELS + 196, "labels-idx1-ubyte: expected labels 0 to 9, got 200"),
+        (IMAGES[:0], LABELS[:0], "one label an image"),
+    ],
+)
+def test_files_of_something_else_are_not_mnists(tmp_path, images, labels, message):
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(images))
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(labels))
     with pytest.raises(InputError, match=message):
         read_mnist(tmp_path, "test")
 
@@ -119,6 +136,71 @@ def test_broken_cifar_files_are_a_sentence(tmp_path, name, data, message):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InputError, match=message):
         read_cifar10(tmp_path, "test")
+
+
+def tar(*members: tuple[str, bytes, bytes], claimed: int | None = None) -> bytes:
+    """gzip-packed; members: name, type, data. claimed: the size in their headers, in place of the data's own."""
+    blocks = []
+    for name, kind, data in members:
+        info = tarfile.TarInfo(name)
+        info.type, info.size = kind, len(data) if claimed is None else claimed
+        blocks += [info.tobuf(tarfile.GNU_FORMAT), data, bytes(-len(data) % 512)]
+    return gzip.compress(b"".join([*blocks, bytes(1024)]), 1)
+
+
+def jpeg(suffix: str = ".jpg", side: int = 32) -> bytes:
+    return cv2.imencode(suffix, np.zeros((side, side, 3), np.uint8))[1].tobytes()
+
+
+def torn(data: bytes) -> bytes:
+    """The same bytes packed, up to a block near their end whose kind deflate has not."""
+    packer, content = zlib.compressobj(1, wbits=31), gzip.decompress(data)
+    return packer.compress(content[:-4096]) + packer.flush(zlib.Z_FULL_FLUSH) + b"\xff" * 64
+
+
+NAME = "test/dog/0.jpg"
+PLAIN = tar((NAME, b"0", jpeg()))
+LARGE, DAMAGED, FOREIGN = "unpacks to at most", "expected a whole", "expected a JPEG of 32x32 pixels"
+HOSTILE = {
+    "one member beyond the budget": (tar((NAME, b"0", b""), claimed=1 << 29), LARGE),
+    "many members beyond it": (tar(*((f"test/dog/{k}.jpg", b"0", bytes(1 << 16)) for k in range(20))), LARGE),
+    "a long name beyond it": (tar((NAME, b"L", b""), claimed=1 << 40), LARGE),
+    "a PAX header beyond it": (tar((NAME, b"x", b""), claimed=1 << 33), LARGE),
+    "a size below zero": (tar((NAME, b"0", b""), claimed=-512), LARGE),
+    "a size beyond its end": (tar((NAME, b"0", jpeg()), claimed=1 << 18), DAMAGED),
+    "no block of a tar file": (gzip.compress(b"x" * 1024), DAMAGED),
+    "no deflated stream any more": (torn(tar((NAME, b"0", bytes(range(256)) * 2400))), DAMAGED),
+    "a file cut short": (PLAIN[:-30], DAMAGED),
+    "no image": (tar((NAME, b"5", b"")), "got none"),
+    "a member without pixels": (tar((NAME, b"0", b"")), FOREIGN),
+    "a PNG of another name": (tar((NAME, b"0", jpeg(".png"))), FOREIGN),
+    "a picture cut short": (tar((NAME, b"0", jpeg()[:60])), FOREIGN),
+}
+
+
+@pytest.mark.parametrize(("data", "message"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_archive_is_a_sentence(tmp_path, monkeypatch, data, message):
+    monkeypatch.setattr(cifar, "MAX_UNPACKED", 1 << 20)
+    (tmp_path / cifar.JPEG_ARCHIVE).write_bytes(data)
+    with pytest.raises(InputError, match=rf"{cifar.JPEG_ARCHIVE}: .*{message}"):
+        read_cifar10(tmp_path, "test")
+
+
+def test_a_large_picture_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    (tmp_path / cifar.JPEG_ARCHIVE).write_bytes(tar((NAME, b"0", jpeg(side=64))))
+    monkeypatch.setattr(cifar.cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
+    with pytest.raises(InputError, match="expected a JPEG of 32x32 pixels"):
+        read_cifar10(tmp_path, "test")
+
+
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_members_with_extended_headers_before_them_are_read(tmp_path, form):
+    with tarfile.open(tmp_path / cifar.JPEG_ARCHIVE, "w:gz", format=form) as out:
+        for name, kind, data in (("test", b"5", b""), ("x" * 300, b"0", b"y"), (NAME, b"0", jpeg())):
+            info = tarfile.TarInfo(name)
+            info.type, info.size, info.mtime = kind, len(data), 1.5  # PAX keeps fractions in a header of their own
+            out.addfile(info, io.BytesIO(data))
+    assert read_cifar10(tmp_path, "test")[1].tolist() == [5]
 
 
 def test_real_cifar_copy_agrees_with_its_lossless_subset(data_folder):

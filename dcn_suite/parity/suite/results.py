@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,10 @@ from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
 
 FORMAT = 1
+MAX_LEVELS = 16  # of lists and dictionaries in one another: an entry has five
+COSTS = ("wall_s", "cpu_s", "peak_gib")
+CHECK_FACTS = {"name": str, "held": int, "count": int}
+ROW_FACTS = {"check": str, "node": str, "quantity": str, "claim": str}
 PACKAGES = ("dcn_tasks", "mxnet_ref", "torch_port", "weights_convert", "dcn_suite/parity")
 PART_OF_THE_CODE = {".py", ".h", ".cpp", ".so"}
 OWN = "dcn_suite/parity/suite"  # who runs them does not change what they find
@@ -34,7 +39,9 @@ class Results:
             if content["format"] != FORMAT:
                 raise ValueError(f"format {content['format']}")
             self.entries = {entry["id"]: entry for entry in content["runs"]}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            if wrong := [id for id, entry in self.entries.items() if not is_entry(entry)]:
+                raise ValueError(f"an entry {str(wrong[0])[:80]!r} that no run has written")
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{file}: expected results of `dcn parity all`, got something else: {error!r}") from error
 
     def has(self, run: PlannedRun) -> bool:
@@ -48,6 +55,47 @@ class Results:
         content = {"format": FORMAT, "command": "dcn parity all", "runs": list(self.entries.values())}
         with atomic_path(self.file) as temporary:
             temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def is_entry(entry: Mapping) -> bool:
+    """Whether everything that a table shows of it is there and of its kind, and all of it can be written again."""
+    if not fits(entry, MAX_LEVELS) or not has(entry, {"id": str, "holds": bool}):
+        return False
+    if any(type(entry.get(name)) not in (int, float) for name in COSTS):
+        return False
+    if "error" in entry:
+        return isinstance(entry["error"], str) and not entry["holds"]
+    if not has(entry, {"red": int, "summary": list, "rows": list, "worst_float64_disagreement": dict}):
+        return False
+    checks, rows = entry["summary"], entry["rows"]
+    return (
+        all(has(check, CHECK_FACTS) and is_strain(check.get("strain")) for check in checks)
+        and all(type(check.get("by_layer", 0)) is int for check in checks)
+        and {"isolated", "chained"} <= {check["name"] for check in checks}
+        and type(entry["worst_float64_disagreement"].get("of_scale", 0.0)) in (int, float)
+        and all(has(row, ROW_FACTS) and type(row.get("got")) in (int, float, str) for row in rows)
+    )
+
+
+def has(values: object, kinds: Mapping[str, type]) -> bool:
+    return isinstance(values, Mapping) and all(type(values.get(name)) is kind for name, kind in kinds.items())
+
+
+def is_strain(value: object) -> bool:
+    """A number, or one in words: JSON has no infinity."""
+    try:
+        float(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def fits(value: object, levels: int) -> bool:
+    """Whether nothing is nested deeper, and every number is one that JSON can hold."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+        return False
+    return levels > 0 and all(fits(each, levels - 1) for each in inner)
 
 
 def fingerprint(run: PlannedRun) -> str:
