@@ -42,7 +42,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="YAML path or a name under configs/ without suffix; `all`: every system of the paper at full size",
     )
     parser.add_argument("--grad", action="store_true", help="gradients too (the training graph)")
-    parser.add_argument("--steps", type=int, metavar="N", help="compare N training steps on generated scenes instead, in float64 and float32")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="compare N training steps on generated scenes instead, in float64 and float32",
+    )
     parser.add_argument("--recording", type=Path, metavar="DIR", help="MXNet's side from a recording: MXNet not needed")
     parser.add_argument("--record", type=Path, metavar="DIR", help="keep MXNet's side as a recording (large)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write report.html and parity.json there")
