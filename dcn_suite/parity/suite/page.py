@@ -43,7 +43,7 @@ MXNet and PyTorch, each in float32 and float64. Columns:
   freed memory is used again (the latest in huge pages), and, on processors with AVX2, `OPENBLAS_CORETYPE=Haswell`, which MXNet's
   OpenBLAS does not find by itself on newer ones: each result says what it had, as `environment`.
 
-What the proof does and does not say: [state.md](state.md).
+What the proof does and does not say, and of which machines and versions of the code these runs are: [state.md](state.md).
 """
 
 
