@@ -46,7 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--steps",
         type=int,
         metavar="N",
-        help="compare N training steps on generated scenes instead, in float64 and float32",
+        help="compare N training steps on generated scenes instead, in float64 and float32 (more than 24 GiB for a full-size network)",
     )
     parser.add_argument("--recording", type=Path, metavar="DIR", help="MXNet's side from a recording: MXNet not needed")
     parser.add_argument("--record", type=Path, metavar="DIR", help="keep MXNet's side as a recording (large)")
