@@ -7,7 +7,7 @@ from typing import Any
 from dcn_tasks.errors import InputError
 
 MANY = 10**9
-MAX_PIXELS = 1 << 27  # of an image in the network
+MAX_PIXELS = 1 << 27  # of an image, in the network and in its file
 
 # Whole numbers: the least and the most.
 WHOLE: dict[str, tuple[int, int]] = {

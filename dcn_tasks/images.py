@@ -9,10 +9,9 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from dcn_tasks.config import Config
+from dcn_tasks.config_ranges import MAX_PIXELS
 from dcn_tasks.errors import InputError
 from dcn_tasks.network import NetworkSpec
-
-MAX_PIXELS = 1 << 27  # a file that claims more is refused before it is decoded
 
 
 class _WholeFilesOnly:

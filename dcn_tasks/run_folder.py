@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from dcn_tasks.config import Config, dump, read_yaml
+from dcn_tasks.config_ranges import leaves
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path, claimed
 from dcn_tasks.training_log import METRICS
@@ -89,8 +90,8 @@ class RunFolder:
             for name, value in json.loads(json.dumps(facts)).items()
             if name not in MAY_DIFFER and recorded.get(name) != value
         }
-        before = flat(read_yaml(self.path / CONFIG))
-        now = flat(yaml.safe_load(dump(cfg)))
+        before = dict(leaves(read_yaml(self.path / CONFIG)))
+        now = dict(leaves(yaml.safe_load(dump(cfg))))
         differing |= {
             name: (before.get(name), now.get(name))
             for name in before.keys() | now.keys()
@@ -107,11 +108,3 @@ class RunFolder:
         """Files that a killed process had not finished: atomic_path names them .NAME-XXXXXXXX.SUFFIX."""
         for path in self.path.glob(".*-????????.*"):
             path.unlink()
-
-
-def flat(values: Mapping, group: str = "") -> dict[str, object]:
-    """{"TRAIN": {"lr": 1}} as {"TRAIN.lr": 1}."""
-    result: dict[str, object] = {}
-    for key, value in values.items():
-        result |= flat(value, f"{group}{key}.") if isinstance(value, Mapping) else {f"{group}{key}": value}
-    return result

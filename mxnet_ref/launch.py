@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from dcn_tasks.processors import count_cores
 from mxnet_ref.processes import join
 from mxnet_ref.role import ROLE, SCHEDULER, SERVER, WORKER
 
@@ -38,8 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parts = [SCHEDULER, *[SERVER] * args.servers, *[WORKER] * args.workers]
     shared = {"DMLC_PS_ROOT_URI": HOME, "DMLC_PS_ROOT_PORT": str(free_port()), "DMLC_NODE_HOST": HOME}
     shared |= {"DMLC_NUM_SERVER": str(args.servers), "DMLC_NUM_WORKER": str(args.workers)}
-    cores = len(os.sched_getaffinity(0))
-    shared |= {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(cores // args.workers, 1)))}
+    shared |= {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(count_cores() // args.workers, 1)))}
     running = [
         subprocess.Popen(
             [sys.executable, "-m", *(args.command if part == WORKER else [__spec__.name])],

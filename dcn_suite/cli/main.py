@@ -11,9 +11,9 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from dcn_tasks.errors import InputError
+from dcn_tasks.processors import count_cores
 
 HOLDS, DOES_NOT_HOLD, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -118,16 +118,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def use_every_core() -> None:
     """As many threads as there are cores, unless the user says how many: MXNet alone takes half the processors, one of two.
 
-    Before any framework is imported. Processors that share a core count once, as PyTorch counts them.
+    Before any framework is imported.
     """
-    cores = {siblings_of(processor) for processor in os.sched_getaffinity(0)}
-    os.environ.setdefault("OMP_NUM_THREADS", str(len(cores)))
-
-
-def siblings_of(processor: int) -> str:
-    """The processors of its core, or itself where the system does not say."""
-    listed = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
-    return listed.read_text().strip() if listed.is_file() else str(processor)
+    os.environ.setdefault("OMP_NUM_THREADS", str(count_cores()))
 
 
 def complain(command: str | None, sentence: str) -> int:

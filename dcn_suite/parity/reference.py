@@ -26,6 +26,7 @@ import numpy as np
 from dcn_suite.parity.scratch import LiveRecording
 from dcn_suite.parity.segments import Node, Segment
 from dcn_tasks.errors import InputError
+from dcn_tasks.json_values import has
 from dcn_tasks.recording import Recording
 
 Arrays = dict[str, np.ndarray]
@@ -106,11 +107,7 @@ def fault_of(about: Mapping) -> str:
 
 
 def is_node(node: object) -> bool:
-    return (
-        isinstance(node, dict)
-        and all(type(node.get(name)) is kind for name, kind in NODE_FACTS.items())
-        and texts((*node["attrs"].values(), *node["inputs"], *node["outputs"]))
-    )
+    return has(node, NODE_FACTS) and texts((*node["attrs"].values(), *node["inputs"], *node["outputs"]))
 
 
 def texts(values: Iterable[object]) -> bool:

@@ -5,7 +5,6 @@ import math
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -18,6 +17,7 @@ import numpy as np
 from dcn_suite.reproduce.registry import Row
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
+from dcn_tasks.json_values import fits, is_number
 
 IN_PLACE_OF = "in_place_of"  # of details: the row's own image set, where another one was scored
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -105,27 +105,16 @@ def fault_of(result: Result) -> str:
         return "`details` have a `curve` without lists of `update` and `loss`"
     if len(curve["update"]) != len(curve["loss"]) or not all(map(is_number, curve["update"] + curve["loss"])):
         return "`details` have a `curve` that is not one finite `loss` for each `update`"
-    if not is_shallow(vars(result), MAX_LEVELS):
-        return f"fields are nested in more than {MAX_LEVELS} levels"
+    if not fits(vars(result), MAX_LEVELS):
+        return f"fields are nested in more than {MAX_LEVELS} levels, or hold a number that is not finite"
     named = {name for name in ("image_set", IN_PLACE_OF) if name in result.details}
     if named == {IN_PLACE_OF} or any(not isinstance(result.details[name], str) for name in named):
         return f"`details` name no `image_set`, or one or its `{IN_PLACE_OF}` is no text"
     return ""
 
 
-def is_shallow(value: object, levels: int) -> bool:
-    """Whether lists and dictionaries are nested in at most that many levels: what is deeper cannot be written again."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels > 0 and all(is_shallow(each, levels - 1) for each in inner)
-
-
 def numbers(values: object) -> bool:
     return isinstance(values, dict) and all(map(is_number, values.values()))
-
-
-def is_number(value: object) -> bool:
-    """Whether it is a finite number that a float holds; True and False are none."""
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def results_of(root: Path, row: Row) -> list[Result]:

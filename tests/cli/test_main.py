@@ -11,6 +11,7 @@ import pytest
 
 from dcn_suite.cli import main as main_module
 from dcn_suite.cli.main import COMMANDS, main
+from dcn_tasks import processors
 from dcn_tasks.errors import InputError
 
 INSTALLED = [command.name for command in COMMANDS if command.installed]
@@ -140,8 +141,8 @@ def test_an_input_beyond_this_machine_is_a_sentence(failing, capsys, error):
 def test_every_core_is_used_unless_the_user_says_otherwise(failing, monkeypatch):
     """MXNet reads the variable when it is imported; without it, it takes one of two processors."""
     failing(InputError("no run"))
-    monkeypatch.setattr(main_module.os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
-    monkeypatch.setattr(main_module, "siblings_of", lambda processor: f"core {processor // 2}")
+    monkeypatch.setattr(processors.os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    monkeypatch.setattr(processors, "siblings_of", lambda processor: f"core {processor // 2}")
     for given, wanted in ((None, "2"), ("7", "7")):
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         if given:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from dcn_suite.parity.suite.plan import PlannedRun
 from dcn_tasks.config import load_config, to_plain
 from dcn_tasks.errors import InputError
 from dcn_tasks.files import atomic_path
+from dcn_tasks.json_values import fits, has
 
 FORMAT = 1
 MAX_LEVELS = 16  # of lists and dictionaries in one another: an entry has five
@@ -77,10 +77,6 @@ def is_entry(entry: Mapping) -> bool:
     )
 
 
-def has(values: object, kinds: Mapping[str, type]) -> bool:
-    return isinstance(values, Mapping) and all(type(values.get(name)) is kind for name, kind in kinds.items())
-
-
 def is_strain(value: object) -> bool:
     """A number, or one in words: JSON has no infinity."""
     try:
@@ -88,14 +84,6 @@ def is_strain(value: object) -> bool:
     except (TypeError, ValueError, OverflowError):
         return False
     return True
-
-
-def fits(value: object, levels: int) -> bool:
-    """Whether nothing is nested deeper, and every number is one that JSON can hold."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
-        return False
-    return levels > 0 and all(fits(each, levels - 1) for each in inner)
 
 
 def fingerprint(run: PlannedRun) -> str:
