@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dcn_suite.parity.decisions import decisions_of
+from dcn_suite.parity.decisions import Decisions, decisions_of, for_float64
 from dcn_suite.parity.isolated import as_shape
 from dcn_suite.parity.judge import Judgement, judge_function, judge_rounding
 from dcn_suite.parity.memory import give_back
-from dcn_suite.parity.overlap import Later
+from dcn_suite.parity.overlap import Later, ahead
 from dcn_suite.parity.port import Port
-from dcn_suite.parity.reference import ROI_POOLS, Arrays, Reference
+from dcn_suite.parity.reference import DTYPES, ROI_POOLS, Arrays, Reference
 from dcn_suite.parity.rows import Row, judged_row, reported_row
 from dcn_suite.parity.scratch import Scratch
 from dcn_suite.parity.segments import SELECTORS, WITHOUT_CPU_BACKWARD, Segment
@@ -63,12 +63,14 @@ def chained_rows(
     inputs = reference.inputs(kind)
     room = False  # whether float64 has been here: what it leaves is enough for those after it
 
-    def run(dtype: str, source: str, sink: Callable, exact: bool):
+    def decided(source: str) -> Decisions:
+        return decisions_of(segments, lambda key: reference.entry(kind, source, key))
+
+    def run(dtype: str, decisions: Decisions, sink: Callable):
         nonlocal room
         if not room:
             give_back()
         room = room or dtype == "float64"
-        decisions = decisions_of(segments, lambda key: reference.entry(kind, source, key), exact=exact)
         with Later() as later:
             return make_port(dtype).chain(inputs, segments, decisions=decisions, grad=grad, sink=later(sink))
 
@@ -82,13 +84,15 @@ def chained_rows(
             theirs = reference.gradient(kind, "float64", name)
             judge_function(judgements[name], theirs, as_shape(ours[name], theirs.shape))
 
+    decisions = ahead(decided, DTYPES[::-1] if reference.has_float64 else DTYPES[:1])
     if reference.has_float64:
         step("PyTorch float64 with MXNet's float64 decisions")
-        judge_gradients(run("float64", "float64", function, False)[0])
+        judge_gradients(run("float64", next(decisions), function)[0])
 
     step("PyTorch float32 with MXNet's float32 decisions")
     single = Scratch(scratch)
-    gradients32, report = run("float32", "float32", single.__setitem__, False)
+    taken = next(decisions)
+    gradients32, report = run("float32", taken, single.__setitem__)
 
     def rounding(key: str, array: np.ndarray) -> None:
         if key in outputs:
@@ -96,7 +100,7 @@ def chained_rows(
             judge_rounding(judgements[key], theirs, as_shape(single[key], theirs.shape), as_shape(array, theirs.shape))
 
     step("PyTorch float64 with MXNet's float32 decisions")
-    truth, _ = run("float64", "float32", rounding, True)
+    truth, _ = run("float64", for_float64(taken, segments), rounding)
     single.clear()
     for name in parameters:
         judge_rounding(judgements[name], reference.gradient(kind, "float32", name), gradients32[name], truth[name])

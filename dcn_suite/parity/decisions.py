@@ -1,6 +1,8 @@
 """What MXNet's run decided, in the form that torch_port.models.replay takes."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,51 +15,61 @@ from torch_port.layers import RoIPool
 
 SAMPLES = ("rois", "labels", "bbox_targets", "bbox_weights")
 HARD = ("labels", "bbox_weights")
+READERS = 2  # threads: one waits for the disk while the other compares
 Load = Callable[[str], np.ndarray]
+Decisions = dict[str, np.ndarray]
 
 
-def decisions_of(
-    segments: Sequence[Segment], load: Load, *, exact: bool, offsets: str = "offset"
-) -> dict[str, np.ndarray]:
+def decisions_of(segments: Sequence[Segment], load: Load, *, offsets: str = "offset") -> Decisions:
     """Every decision of a recorded run, by name.
 
     Args:
-        load: entry key -> recorded array of that run.
-        exact: the run was float32 and a float64 network will replay it: offsets are adjusted so that float64 arithmetic
-            lands on the very positions, and so in the very cells, of the float32 run.
+        load: entry key -> recorded array of that run; called by READERS threads.
         offsets: "offset" replays every offset, "cells" only those that lead into another bilinear cell.
     """
-    decisions: dict[str, np.ndarray] = {}
-    for segment in segments:
-        path = segment.module
-        if segment.op == "Activation" and segment.attrs["act_type"] == "relu":
-            decisions[path] = load(segment.outputs[0]) > 0
-        elif segment.op == "Pooling" and segment.attrs.get("pool_type", "max") == "max":
-            decisions[path] = taken_pixels(load(segment.inputs[0]), segment)
-        elif segment.op == "ROIPooling":
-            decisions[path] = taken_cells(*(load(key) for key in segment.inputs), segment)
-        elif segment.op in DEFORMABLE_CONVOLUTIONS:
-            offset = load(segment.inputs[1])
-            decisions[f"{path}:{offsets}"] = exact_offset(segment, offset) if exact else offset
-        elif segment.op == "_contrib_DeformablePSROIPooling" and len(segment.inputs) == 3:
-            decisions[f"{path}:{offsets}"] = load(segment.inputs[2])
-        elif segment.kind == "fpn_roi_pooling":
-            decisions |= pyramid_decisions(segment, load, offsets)
-        elif segment.selects:
-            if segment.kind == "anchor_candidates":
-                continue  # which anchors are handed out: no later layer sees it
-            parts = {"proposal_target": SAMPLES, "BoxAnnotatorOHEM": HARD}.get(segment.kind)
-            if parts is None:
-                decisions[path] = load(segment.outputs[0])
-            else:
-                decisions |= {f"{path}:{part}": load(key) for part, key in zip(parts, segment.outputs, strict=False)}
+    decisions: Decisions = {}
+    with ThreadPoolExecutor(READERS) as readers:
+        for found in readers.map(partial(decided_by, load=load, offsets=offsets), segments):
+            decisions |= found
     return decisions
 
 
-def pyramid_decisions(segment: Segment, load: Load, offsets: str) -> dict[str, np.ndarray]:
+def decided_by(segment: Segment, load: Load, offsets: str) -> Decisions:
+    """The decisions of one node; nothing where it makes none."""
+    path = segment.module
+    if segment.op == "Activation" and segment.attrs["act_type"] == "relu":
+        return {path: load(segment.outputs[0]) > 0}
+    if segment.op == "Pooling" and segment.attrs.get("pool_type", "max") == "max":
+        return {path: taken_pixels(load(segment.inputs[0]), segment)}
+    if segment.op == "ROIPooling":
+        return {path: taken_cells(*(load(key) for key in segment.inputs), segment)}
+    if segment.op in DEFORMABLE_CONVOLUTIONS:
+        return {f"{path}:{offsets}": load(segment.inputs[1])}
+    if segment.op == "_contrib_DeformablePSROIPooling" and len(segment.inputs) == 3:
+        return {f"{path}:{offsets}": load(segment.inputs[2])}
+    if segment.kind == "fpn_roi_pooling":
+        return pyramid_decisions(segment, load, offsets)
+    if not segment.selects or segment.kind == "anchor_candidates":
+        return {}  # which anchors are handed out: no later layer sees it
+    parts = {"proposal_target": SAMPLES, "BoxAnnotatorOHEM": HARD}.get(segment.kind)
+    if parts is None:
+        return {path: load(segment.outputs[0])}
+    return {f"{path}:{part}": load(key) for part, key in zip(parts, segment.outputs, strict=False)}
+
+
+def for_float64(decisions: Decisions, segments: Sequence[Segment]) -> Decisions:
+    """Decisions of a float32 run, for a float64 network: offsets of deformable convolutions are adjusted.
+
+    So float64 arithmetic lands on the very positions, and in the very cells, of the float32 run.
+    """
+    names = {f"{segment.module}:offset": segment for segment in segments if segment.op in DEFORMABLE_CONVOLUTIONS}
+    return decisions | {name: exact_offset(segment, decisions[name]) for name, segment in names.items()}
+
+
+def pyramid_decisions(segment: Segment, load: Load, offsets: str) -> Decisions:
     """Of fpn_roi_pooling, level by level: the offsets of its parts, or the cells it takes."""
     pool, rois = PyramidPool.of(segment), load(segment.inputs[-1])
-    found = {}
+    found: Decisions = {}
     for index, rows in pool.rows(rois).items():
         path = f"{segment.module}.p{2 + index}.pool"
         if pool.deformable:

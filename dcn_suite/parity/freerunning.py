@@ -187,7 +187,7 @@ class FreeRun:
             if (place := self.place_of(key)) in self.outputs:
                 outputs[place] = array
 
-        decisions = decisions_of(segments, self.theirs, exact=False)
+        decisions = decisions_of(segments, self.theirs)
         port.chain(self.reference.inputs("test"), segments, decisions=decisions, grad=False, sink=sink)
         return outputs
 

@@ -1,7 +1,7 @@
 """Every node alone: PyTorch's module is fed what MXNet fed its node, and all that comes out is compared."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -43,31 +43,60 @@ def isolated_rows(
             head_gradients(segment.name, [reference.entry(kind, "float32", key) for key in segment.outputs])
         return segment, {key: reference.entry(kind, "float32", key) for key in segment.inputs}
 
-    def witnessed(what: tuple[Segment, Arrays]) -> list[tuple[str, dict, dict]]:
+    def witnessed(what: tuple[Segment, Arrays]) -> tuple[Segment, list[Case]]:
         """Each probe with its inputs and MXNet's runs."""
         segment, recorded = what
-        return [
-            (probe, inputs, reference.isolated(kind, segment, inputs, grad=grad, probe=probe))
+        return segment, [
+            Case(probe, inputs, reference.isolated(kind, segment, inputs, grad=grad, probe=probe))
             for probe, inputs in probes(segment, recorded).items()
         ]
 
-    known: dict[tuple[str, ...], float] = {}
-    for segment, cases in zip(segments, ahead(witnessed, ahead(fed, segments)), strict=True):
-        rows: list[Row] = []
-        with_gradients = partial(reference.isolated, kind, segment, grad=True)
-        for probe, inputs, theirs in cases:
-            heads = head_gradients(segment.name, theirs["float32"].outputs) if grad else None
+    def ported(what: tuple[Segment, list[Case]]) -> tuple[Segment, list[Case]]:
+        """The same with PyTorch's runs."""
+        segment, cases = what
+        for case in cases:
             try:
-                ours = {dtype: run_alone(port, segment, inputs, heads, theirs[dtype]) for dtype, port in ports.items()}
-                truth = None
-                if finds_offsets(segment):
-                    truth = run_alone(ports["float64"], segment, inputs, heads, theirs["float32"])
-                rows += segment_rows(
-                    segment, inputs, theirs, ours, known, probe, truth, None if grad else with_gradients
-                )
+                case.compute(ports, segment, grad)
+            except (RuntimeError, ValueError) as error:
+                case.failure = str(error)
+        return what
+
+    known: dict[tuple[str, ...], float] = {}
+    for segment, cases in ahead(ported, ahead(witnessed, ahead(fed, segments))):
+        rows: list[Row] = []
+        with_gradients = None if grad else partial(reference.isolated, kind, segment, grad=True)
+        for case in cases:
+            try:
+                if case.failure is not None:
+                    raise RuntimeError(case.failure)
+                rows += segment_rows(segment, case, known, with_gradients)
             except (RuntimeError, ValueError) as error:
                 rows.append(failed_row(CHECK, segment.name, str(error), depth=segment.depth, operator=segment.op))
         yield rows
+
+
+@dataclass
+class Case:
+    """One segment on one input, in both frameworks and both precisions.
+
+    probe: name of the input. theirs: MXNet's runs, ours: PyTorch's, by dtype. truth: float64 for the float32 runs; None: MXNet's.
+    failure: why PyTorch's are missing.
+    """
+
+    probe: str
+    inputs: Arrays
+    theirs: dict[str, NodeRun]
+    ours: dict[str, OneRun] = field(default_factory=dict)
+    truth: OneRun | None = None
+    failure: str | None = None
+
+    def compute(self, ports: dict[str, Port], segment: Segment, grad: bool) -> None:
+        """PyTorch's side. Raises: RuntimeError, ValueError where its module does not run on these inputs."""
+        heads = head_gradients(segment.name, self.theirs["float32"].outputs) if grad else None
+        for dtype, port in ports.items():
+            self.ours[dtype] = run_alone(port, segment, self.inputs, heads, self.theirs[dtype])
+        if finds_offsets(segment):
+            self.truth = run_alone(ports["float64"], segment, self.inputs, heads, self.theirs["float32"])
 
 
 def finds_offsets(segment: Segment) -> bool:
@@ -87,19 +116,15 @@ def run_alone(
     decisions: dict[str, np.ndarray] = {}
     if finds_offsets(segment):
         known = {**inputs, **dict(zip(segment.outputs, theirs.outputs, strict=True))}
-        decisions = decisions_of([segment], known.__getitem__, exact=False)
+        decisions = decisions_of([segment], known.__getitem__)
     with replaying(port.network, decisions):
         return port.run(segment, inputs, heads)
 
 
 def segment_rows(
     segment: Segment,
-    inputs: dict,
-    theirs: dict,
-    ours: dict,
+    case: Case,
     known: dict[tuple[str, ...], float],
-    probe: str = "",
-    truth: OneRun | None = None,
     with_gradients: Callable[[dict], dict[str, NodeRun]] | None = None,
 ) -> Iterable[Row]:
     """The rows of one segment from the four witnesses' results.
@@ -107,9 +132,10 @@ def segment_rows(
     Args:
         known: MXNet's largest error of every stock layer so far, by its parameters' names: nodes that share them, as the levels
             of a pyramid do, are one layer. This segment's is added.
-        truth: float64 for the float32 runs; None: MXNet's. with_gradients: where gradients are not compared, MXNet's runs with
-            them: a layer's error (judge.py) is of these too, whatever is compared.
+        with_gradients: where gradients are not compared, MXNet's runs with them: a layer's error (judge.py) is of these too,
+            whatever is compared.
     """
+    inputs, theirs, ours, truth = case.inputs, case.theirs, case.ours, case.truth
     place = {"depth": segment.depth, "operator": segment.op}
     if segment.kind in ("proposal", "pyramid_proposal"):
         yield from proposal_rows(segment, theirs, ours, place)
@@ -130,7 +156,7 @@ def segment_rows(
         if with_gradients and not all(each.holds for each in judgements.values()):
             layer = max(layer, largest_error(with_gradients(inputs)))
         layer = known[segment.parameters] = max(layer, known.get(segment.parameters, 0.0))
-    suffix = f", {probe}" if probe else ""
+    suffix = f", {case.probe}" if case.probe else ""
     for name, judgement in judgements.items():
         if segment.op in STOCK:
             judgement.ask_layer(layer)

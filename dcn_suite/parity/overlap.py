@@ -4,31 +4,55 @@ Both frameworks leave a core idle for long: MXNet's float64 convolutions run on 
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Condition
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Condition, Event, Semaphore, Thread
 from typing import TypeVar
 
 import numpy as np
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
+READY = 2  # results in the making or waiting to be asked for: some take longer to compute than to use, others less
 WAITING = 1 << 30  # bytes of a running network's arrays that wait to be judged, and are kept in memory for that
 
 
 def ahead(function: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[Found]:
-    """function(item) of every item, in order; the next one is computed while the caller works on the last.
+    """function(item) of every item, in order, up to READY of them computed before the caller asks.
 
-    All calls are made by one thread, another than the caller's. Raises: what a call raised, in its turn.
+    One thread, another than the caller's, draws the items and makes all calls: what is drawn from another `ahead` is computed
+    by a third. Raises: what drawing an item or a call raised, in its turn; nothing is computed after it.
+    A caller that stops early does not wait for the calls that are being made.
     """
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        coming: Future | None = None
-        for item in items:
-            submitted = thread.submit(function, item)
-            if coming is not None:
-                yield coming.result()
-            coming = submitted
-        if coming is not None:
-            yield coming.result()
+    results: SimpleQueue[tuple[list[Found], BaseException | None]] = SimpleQueue()
+    room, stopped = Semaphore(READY), Event()
+
+    def work() -> None:
+        failure = None
+        try:
+            room.acquire()
+            for item in items:
+                if stopped.is_set():
+                    break
+                results.put(([function(item)], None))
+                room.acquire()
+        except BaseException as error:  # it is raised in the thread that asks
+            failure = error
+        results.put(([], failure))
+
+    Thread(target=work, daemon=True).start()  # an abandoned caller must not keep the process
+    try:
+        while True:
+            result, failure = results.get()
+            if failure is not None:
+                raise failure
+            if not result:
+                return
+            room.release()
+            yield result.pop()  # nothing here holds it any more
+    finally:
+        stopped.set()
+        room.release()  # not joined: whichever thread collects an abandoned generator, even this one, comes here
 
 
 class Later:

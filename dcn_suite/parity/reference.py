@@ -55,9 +55,9 @@ def head_gradients(name: str, outputs: Sequence[np.ndarray]) -> tuple[np.ndarray
     return normals(name, tuple(output.shape for output in outputs))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def normals(name: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[np.ndarray, ...]:
-    """The last ones are kept: three witnesses of a node ask for the same, MXNet is a node ahead, and drawing another one.
+    """The last ones are kept: three witnesses of a node ask for the same, and they are up to seven nodes apart.
 
     A large map repeats PERIOD of them: drawing takes longer than many a node.
     """

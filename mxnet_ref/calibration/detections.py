@@ -1,6 +1,7 @@
 """Detections that rounding does not decide: tried on maps with noise of rounding's size."""
 
 import math
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -44,10 +45,12 @@ def settle_detections(graph: Graph) -> Detections:
     deltas, maps = [f"rpn_bbox_pred{level}" for level in rpn_levels(graph.spec)], maps_before_decisions(graph)
     found = graph.read(maps)
     best = None
-    for factor in FACTORS:
+    for most, factor in product(
+        (0, math.inf), FACTORS
+    ):  # as a rule one of them changes none, and the others need no count
         scaled = found | {name: np.float32(factor) * found[name] for name in deltas}
-        best = attempt(graph, scaled, factor, fewer_than=best.changed if best else math.inf) or best
-        if not best.changed:
+        best = attempt(graph, scaled, factor, fewer_than=best.changed if best else most + 1) or best
+        if best and not best.changed:
             break
     for name in ("rpn_bbox_pred_weight", "rpn_bbox_pred_bias"):
         graph.arg[name] *= np.float32(best.factor)

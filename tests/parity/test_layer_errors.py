@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dcn_suite.parity.isolated import largest_error, segment_rows
+from dcn_suite.parity.isolated import Case, largest_error, segment_rows
 from dcn_suite.parity.reference import NodeRun
 from dcn_suite.parity.segments import Segment
 
@@ -35,8 +35,9 @@ def verdict(
             "float64": NodeRun([TRUTH], {"data": TRUTH}),
         }
 
+    case = Case("", {"data": 1}, theirs, ours)
     again = None if error_of_gradient is None else with_gradients
-    (row,) = segment_rows(segment, {"data": 1}, theirs, ours, {} if known is None else known, with_gradients=again)
+    (row,) = segment_rows(segment, case, {} if known is None else known, with_gradients=again)
     return row.verdict, row.measures["by_layer"]
 
 

@@ -1,28 +1,56 @@
 """Work on a second core: order, failures, and that it does happen at the same time."""
 
+import gc
 import threading
 
 import numpy as np
 import pytest
 
 from dcn_suite.parity import overlap
-from dcn_suite.parity.overlap import Later, ahead
+from dcn_suite.parity.overlap import READY, Later, ahead
 
 PATIENCE = 20  # seconds until a wait that should have ended is a failure
 
 
-def test_results_come_in_order_and_the_next_is_computed_while_the_caller_works():
-    begun = [threading.Event() for _ in range(3)]
+def test_results_come_in_order_and_a_bounded_number_is_computed_while_the_caller_works():
+    begun = [threading.Event() for _ in range(5)]
 
     def compute(place: int) -> int:
         begun[place].set()
         return 10 * place
 
-    found = ahead(compute, range(3))
+    found = ahead(compute, range(5))
     assert next(found) == 0
-    assert begun[1].wait(PATIENCE), "the second was not begun before it was asked for"
-    assert not begun[2].is_set()
-    assert list(found) == [10, 20]
+    assert begun[READY].wait(PATIENCE), "READY more were not begun before they were asked for"
+    assert not begun[READY + 1].wait(0.1)
+    assert list(found) == [10, 20, 30, 40]
+
+
+def test_stages_draw_from_each_other_without_the_caller():
+    done = threading.Event()
+
+    def second(item: int) -> int:
+        if item == READY:
+            done.set()
+        return -item
+
+    found = ahead(second, ahead(lambda item: item, range(9)))
+    assert next(found) == 0
+    assert done.wait(PATIENCE), "the second stage waited for the caller"
+    assert list(found) == [-item for item in range(1, 9)]
+
+
+def test_a_caller_that_stops_early_leaves_no_thread():
+    before, ended = set(threading.enumerate()), []
+    found = ahead(str, ahead(int, range(100)))
+    assert next(found) == "0"
+    found.close()
+    del found
+    gc.collect()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(PATIENCE)
+        ended.append(not thread.is_alive())
+    assert all(ended)
 
 
 def test_a_failure_comes_in_its_turn():

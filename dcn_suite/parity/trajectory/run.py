@@ -106,7 +106,7 @@ def replayed_step(
     training: Training, deciding: list[Segment], update: Update, seed: int, task: Task
 ) -> tuple[dict[str, float], ReplayReport]:
     """Losses of one update that takes MXNet's decisions of these segments, and how many it would have made otherwise."""
-    decisions = decisions_of(deciding, update.entries.__getitem__, exact=False, offsets="cells")
+    decisions = decisions_of(deciding, update.entries.__getitem__, offsets="cells")
     with replaying(training.network, decisions) as report:
         done = training.step(update.batch, Draws(seed, update.number))
     return task.metrics(done.outputs.arrays(), update.batch), report
