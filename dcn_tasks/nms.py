@@ -14,7 +14,7 @@ SoftMethod = Literal["gaussian", "linear"]
 def nms(dets: np.ndarray, thresh: float, max_keep: int | None = None) -> np.ndarray:
     """Greedy suppression of boxes that overlap a better one by more than `thresh`.
 
-    Args: dets: [N, 5] = x1, y1, x2, y2, score. max_keep: stop after this many; None: no limit.
+    Args: dets: [N, 5] = x1, y1, x2, y2, score. thresh: of IoU, at least 0. max_keep: stop after this many; None: no limit.
     Returns: indices of the kept rows, best first; equal scores keep their order.
     Source: original `lib/nms/nms.py`: kept while IoU <= thresh.
     """

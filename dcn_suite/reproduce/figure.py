@@ -48,7 +48,7 @@ def loss_figure(root: Path) -> np.ndarray | None:
     for row in find_table("small-data").rows:
         results = results_of(root, row)
         for framework, words in FRAMEWORKS.items():
-            if found := [each for each in results if each.framework == framework]:
+            if found := [each for each in results if each.framework == framework and "curve" in each.details]:
                 kind = row.name.removeprefix(f"{row.folder}-")
                 panels.setdefault(row.folder, {})[kind if framework == "torch" else f"{kind}, {words}"] = curves_of(
                     found

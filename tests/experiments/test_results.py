@@ -101,6 +101,11 @@ def test_page_shows_a_comparison_of_ours_without_a_published_line(tmp_path):
     assert "| `camvid-plain`: DeepLab on CamVid: plain | PyTorch | – | – | 31.00 ± 1.41 (2 of 3 seeds) |" in page
     assert "|  | MXNet | – | – | not run |" in page and "docs/images/small_data.png" in page
     assert loss_figure(tmp_path).ndim == 3
+    for path in tmp_path.rglob("*.json"):
+        stored = json.loads(path.read_text())
+        del stored["details"]["curve"]
+        path.write_text(json.dumps(stored))
+    assert loss_figure(tmp_path) is None, "a result that somebody stored without its curve"
 
 
 def test_damaged_result_is_named(tmp_path):

@@ -49,6 +49,22 @@ def test_nothing_in_nothing_out() -> None:
     assert nms(np.zeros((0, 5)), 0.5).shape == (0,)
 
 
+@pytest.mark.parametrize("max_keep", [None, 0, 1, 64, 65, 150])
+@pytest.mark.parametrize("thresh", [0.0, 0.3, 0.7])
+def test_it_is_the_plain_greedy_rule_to_the_last_bit(thresh: float, max_keep: int | None) -> None:
+    dets = random_detections(5, 500, size=400)
+    dets[:, 4] = np.round(dets[:, 4], 2)  # equal scores
+    dets[::9, :4] = np.round(dets[::9, :4])  # boxes that touch
+    dets[7, 0] = np.nan  # overlaps with nothing
+    order = np.argsort(-dets[:, 4], kind="stable")
+    overlaps = bbox_overlaps(dets[:, :4], dets[:, :4])
+    expected: list[int] = []
+    for index in order:
+        if not (overlaps[expected, index] > thresh).any() and (max_keep is None or len(expected) < max_keep):
+            expected.append(int(index))
+    assert nms(dets, thresh, max_keep).tolist() == expected
+
+
 @pytest.mark.mxnet
 @pytest.mark.parametrize("thresh", [0.3, 0.5, 0.7])
 def test_same_boxes_survive_as_in_mxnet_box_nms(thresh: float) -> None:
