@@ -16,8 +16,11 @@ def nms(dets: np.ndarray, thresh: float, max_keep: int | None = None) -> np.ndar
 
     Args: dets: [N, 5] = x1, y1, x2, y2, score. thresh: of IoU, at least 0. max_keep: stop after this many; None: no limit.
     Returns: indices of the kept rows, best first; equal scores keep their order.
+    Raises: InputError for a thresh below 0.
     Source: original `lib/nms/nms.py`: kept while IoU <= thresh.
     """
+    if not thresh >= 0:
+        raise InputError(f"nms: expected a threshold of at least 0, got {thresh}: set TEST.NMS")
     dets = np.asarray(dets, np.float64)
     order = np.argsort(-dets[:, 4], kind="stable")
     boxes = dets[order, :4]

@@ -16,6 +16,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,7 @@ class Recording:
         if bad := [file for file in files if Path(file).name != file]:
             raise InputError(f"{folder}: the manifest names files outside the folder: {bad}")
         self.checked: set[str] = set()
+        self.checking = Lock()
         self.unpacked_bytes = 0  # of the arrays of the checked files
 
     def __contains__(self, name: str) -> bool:
@@ -124,8 +126,9 @@ class Recording:
         file, key = self.place[name]
         path = self.folder / file
         try:
-            if file not in self.checked:
-                self.check(file)
+            with self.checking:  # several threads may read
+                if file not in self.checked:
+                    self.check(file)
             with zipfile.ZipFile(path) as archive:
                 return read_member(archive, key)
         except InputError:

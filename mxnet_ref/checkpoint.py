@@ -13,7 +13,6 @@ from dcn_tasks.files import atomic_path
 from dcn_tasks.network import NetworkSpec
 from mxnet_ref.executor import Arrays
 from mxnet_ref.heads.layout import layout_of
-from weights_convert import Sparse, load_params
 
 TEST_SUFFIX = "_test"
 
@@ -95,22 +94,20 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
 
 
 def load_arrays(path: Path) -> Arrays:
-    """Named dense arrays of an MXNet file, read without MXNet, whose own reader believes a file's claims about its sizes.
-
-    Raises: InputError when it is missing or something else.
-    """
+    """Named dense arrays of an MXNet file. Raises: InputError when it is missing or something else."""
     if not path.is_file():
         raise InputError(f"{path}: expected an MXNet checkpoint, there is no such file")
     try:
-        loaded = load_params(path)
-    except InputError as error:
-        raise InputError(f"{path}: expected an MXNet checkpoint: {str(error).removeprefix(f'{path}: ')}") from error
-    if loaded.unnamed:
+        loaded = mx.nd.load(str(path))
+    except (mx.base.MXNetError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise InputError(f"{path}: expected an MXNet checkpoint, could not read it: {reason}") from error
+    if not isinstance(loaded, dict):
         raise InputError(f"{path}: expected named arrays, got a list of {len(loaded)} without names")
     for name, array in loaded.items():
-        if isinstance(array, Sparse):
-            raise InputError(f"{path}: {name}: expected a dense array, got a {array.kind} one: save it dense")
-    return {name: np.array(array) for name, array in loaded.items()}
+        if array.stype != "default":  # MXNet fills in a sparse one without a look at its indices
+            raise InputError(f"{path}: {name}: expected a dense array, got a {array.stype} one: save it dense")
+    return {name: array.asnumpy() for name, array in loaded.items()}
 
 
 def checkpoint_path(prefix: str | Path, epoch: int, suffix: str = "params") -> Path:

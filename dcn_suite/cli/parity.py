@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import sys
 from importlib.util import find_spec
@@ -103,9 +104,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def run_one(name: str, args: argparse.Namespace) -> int:
+    from dcn_suite.parity.blas import told_of_avx2
     from dcn_suite.parity.report import print_table, write_report
     from dcn_suite.parity.run import Settings, run_parity
 
+    if "mxnet" not in sys.modules:
+        os.environ.update(told_of_avx2())
     cfg = load_config(name)
     settings = Settings(
         size_of(args.size) if args.size else tuple(cfg.SCALES[0]), args.grad, args.seed, not args.float32

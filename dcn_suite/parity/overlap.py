@@ -5,8 +5,9 @@ Both frameworks leave a core idle for long: MXNet's float64 convolutions run on 
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from queue import SimpleQueue
-from threading import Condition, Event, Semaphore, Thread
+from threading import Condition, Event, Semaphore, Thread, main_thread
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 READY = 2  # results in the making or waiting to be asked for: some take longer to compute than to use, others less
+PATIENCE = 0.5  # seconds between two looks whether the process still wants results
 WAITING = 1 << 30  # bytes of a running network's arrays that wait to be judged, and are kept in memory for that
 
 
@@ -27,20 +29,23 @@ def ahead(function: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[
     results: SimpleQueue[tuple[list[Found], BaseException | None]] = SimpleQueue()
     room, stopped = Semaphore(READY), Event()
 
-    def work() -> None:
-        failure = None
-        try:
-            room.acquire()
-            for item in items:
-                if stopped.is_set():
-                    break
-                results.put(([function(item)], None))
-                room.acquire()
-        except BaseException as error:  # it is raised in the thread that asks
-            failure = error
-        results.put(([], failure))
+    def wanted() -> bool:
+        """Waits until there is room. False: nobody asks any more, or the process ends with the caller suspended."""
+        while not room.acquire(timeout=PATIENCE):
+            if not main_thread().is_alive():
+                return False
+        return not stopped.is_set()
 
-    Thread(target=work, daemon=True).start()  # an abandoned caller must not keep the process
+    def work() -> None:
+        source = iter(items)
+        try:
+            while wanted() and (drawn := list(islice(source, 1))):
+                results.put(([function(drawn.pop())], None))
+            results.put(([], None))
+        except BaseException as error:  # it is raised in the thread that asks
+            results.put(([], error))
+
+    Thread(target=work).start()
     try:
         while True:
             result, failure = results.get()
@@ -51,8 +56,9 @@ def ahead(function: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[
             room.release()
             yield result.pop()  # nothing here holds it any more
     finally:
+        failure = None  # its traceback holds this frame
         stopped.set()
-        room.release()  # not joined: whichever thread collects an abandoned generator, even this one, comes here
+        room.release()  # not joined: whichever thread collects an abandoned generator, even its own, comes here
 
 
 class Later:

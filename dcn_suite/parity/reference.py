@@ -57,7 +57,7 @@ def head_gradients(name: str, outputs: Sequence[np.ndarray]) -> tuple[np.ndarray
 
 @lru_cache(maxsize=8)
 def normals(name: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[np.ndarray, ...]:
-    """The last ones are kept: three witnesses of a node ask for the same, and they are up to seven nodes apart.
+    """The last ones are kept: three witnesses of a node ask for the same, and they are some nodes apart.
 
     A large map repeats PERIOD of them: drawing takes longer than many a node.
     """

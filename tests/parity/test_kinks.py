@@ -101,6 +101,17 @@ def test_exact_offsets_put_float64_on_the_positions_of_float32(conv_case):
     assert np.array_equal(moved.astype(np.float32), single)
 
 
+def test_a_float64_network_takes_a_float32_runs_cells_by_adjusted_offsets_and_nothing_else(conv_case):
+    from dcn_suite.parity.decisions import for_float64
+
+    _, offset, *_ = conv_case
+    decisions = {"module:offset": offset, "relu": np.ones(3, bool)}
+    found = for_float64(decisions, [conv_segment()])
+    np.testing.assert_array_equal(found["module:offset"], exact_offset(conv_segment(), offset))
+    assert found["relu"] is decisions["relu"] and decisions["module:offset"] is offset
+    assert (found["module:offset"] != offset).any()
+
+
 def test_part_offset_gradients_jump_only_where_the_mask_is_set():
     generator = np.random.default_rng(2)
     data = generator.standard_normal((1, 18, 12, 15)).astype(np.float32)

@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -40,24 +41,46 @@ def test_stages_draw_from_each_other_without_the_caller():
     assert list(found) == [-item for item in range(1, 9)]
 
 
+def threads_end(before: set[threading.Thread]) -> bool:
+    """Whether all threads that are not of `before` end by themselves."""
+    later = set(threading.enumerate()) - before
+    for thread in later:
+        thread.join(PATIENCE)
+    return not any(thread.is_alive() for thread in later)
+
+
 def test_a_caller_that_stops_early_leaves_no_thread():
-    before, ended = set(threading.enumerate()), []
+    before = set(threading.enumerate())
     found = ahead(str, ahead(int, range(100)))
     assert next(found) == "0"
     found.close()
     del found
     gc.collect()
-    for thread in set(threading.enumerate()) - before:
-        thread.join(PATIENCE)
-        ended.append(not thread.is_alive())
-    assert all(ended)
+    assert threads_end(before)
 
 
-def test_a_failure_comes_in_its_turn():
-    found = ahead(lambda place: 1 / place, [2, 1, 0])
+def test_a_failure_comes_in_its_turn_and_ends_everything():
+    before, drawn = set(threading.enumerate()), []
+    found = ahead(lambda place: 1 / place, ahead(lambda place: drawn.append(place) or place, [2, 1, 0, 4, 5, 6, 7, 8]))
     assert [next(found), next(found)] == [0.5, 1.0]
     with pytest.raises(ZeroDivisionError):
         next(found)
+    assert list(found) == []
+    del found
+    assert threads_end(before) and 8 not in drawn
+
+
+def test_a_failure_to_draw_is_raised_too():
+    with pytest.raises(ZeroDivisionError):
+        list(ahead(str, (1 / place for place in [1, 0])))
+
+
+def test_what_the_caller_has_is_held_by_nobody_else():
+    found = ahead(lambda place: np.zeros(place), range(1, 4))
+    first = weakref.ref(next(found))
+    assert next(found).shape == (2,)
+    assert first() is None
+    assert [len(each) for each in found] == [3]
 
 
 def test_nothing_to_compute():

@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import torch
-
+from dcn_suite.parity.blas import told_of_avx2
 from dcn_suite.parity.suite.plan import PlannedRun
 from dcn_suite.parity.suite.results import Results, fingerprint
 
@@ -50,14 +49,10 @@ def run_all(
 def environment() -> dict[str, str]:
     """Variables that make a run faster; those that the user has set stay as they are.
 
-    The OpenBLAS inside of MXNet 1.9.1's wheel takes a processor newer than itself for one of 2004 (SSE3); told of AVX2, its
-    float64 products run twice as fast (31 instead of 15 GFLOP/s a core on a 2023 Xeon). Two frameworks at work on the same cores
-    have no use for threads that wait by counting. And memory that one array gave back serves the next instead of being fetched
-    from the system page by page: thousands of maps come and go.
+    Two frameworks at work on the same cores have no use for threads that wait by counting. And memory that one array gave back
+    serves the next instead of being fetched from the system page by page: thousands of maps come and go.
     """
-    wanted = {"OMP_WAIT_POLICY": "passive", "GLIBC_TUNABLES": KEPT_MEMORY}
-    if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
-        wanted["OPENBLAS_CORETYPE"] = "Haswell"
+    wanted = {"OMP_WAIT_POLICY": "passive", "GLIBC_TUNABLES": KEPT_MEMORY, **told_of_avx2()}
     return {name: os.environ.get(name, value) for name, value in wanted.items()}
 
 
