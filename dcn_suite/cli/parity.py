@@ -22,7 +22,7 @@ EXAMPLE = """examples:
   dcn parity demo/recorded_rfcn_dcn --grad --recording dcn_suite/parity/recordings/rfcn_dcn
       (from a recording: MXNet not needed)
   dcn parity all --results parity_all.json --page parity.md
-      (every system at full size, some 80 minutes on two cores; a run that is done is not done again)
+      (every system at full size, some 70 minutes on two cores; a run that is done is not done again)
 
 exit code: 0 parity holds, 1 it does not, 2 wrong usage
 """

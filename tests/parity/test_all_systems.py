@@ -1,7 +1,10 @@
 """`dcn parity all`: what it plans, that it takes up where it was left, and what its table says."""
 
 import json
+import os
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -178,6 +181,21 @@ def test_mxnets_blas_is_told_of_the_processor_unless_the_user_told_it(monkeypatc
         monkeypatch.setenv("OPENBLAS_CORETYPE", given)
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
     assert environment().get("OPENBLAS_CORETYPE") == expected
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_one_comparison_tells_mxnets_blas_before_mxnet_is_loaded(monkeypatch, capsys, loaded):
+    def stop(*args, **kwargs):
+        raise InputError(f"told {os.environ.get('OPENBLAS_CORETYPE')}")
+
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "before")  # so that it is restored
+    monkeypatch.delenv("OPENBLAS_CORETYPE")
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr("dcn_suite.parity.run.run_parity", stop)
+    modules = {"mxnet": None} if loaded else {}
+    monkeypatch.setattr("dcn_suite.cli.parity.sys", SimpleNamespace(modules=modules, stderr=sys.stderr))
+    assert main(["parity", "demo/narrow_rfcn", "--recording", "x"]) == 2
+    assert ("told None" if loaded else "told Haswell") in capsys.readouterr().err
 
 
 def test_freed_memory_is_kept_for_the_next_map_unless_the_user_has_other_wishes(monkeypatch):
