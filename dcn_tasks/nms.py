@@ -20,7 +20,7 @@ def nms(dets: np.ndarray, thresh: float, max_keep: int | None = None) -> np.ndar
     Source: original `lib/nms/nms.py`: kept while IoU <= thresh.
     """
     if not thresh >= 0:
-        raise InputError(f"nms: expected a threshold of at least 0, got {thresh}: set TEST.NMS")
+        raise InputError(f"nms: expected a threshold of at least 0, got {thresh}: set TEST.NMS or RPN_NMS_THRESH")
     dets = np.asarray(dets, np.float64)
     order = np.argsort(-dets[:, 4], kind="stable")
     boxes = dets[order, :4]

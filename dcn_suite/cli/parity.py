@@ -108,7 +108,7 @@ def run_one(name: str, args: argparse.Namespace) -> int:
     from dcn_suite.parity.report import print_table, write_report
     from dcn_suite.parity.run import Settings, run_parity
 
-    if "mxnet" not in sys.modules:
+    if "mxnet" not in sys.modules:  # its BLAS looks once, when it is loaded
         os.environ.update(told_of_avx2())
     cfg = load_config(name)
     settings = Settings(

@@ -49,8 +49,9 @@ def decided_by(segment: Segment, load: Load, offsets: str) -> Decisions:
         return {f"{path}:{offsets}": load(segment.inputs[2])}
     if segment.kind == "fpn_roi_pooling":
         return pyramid_decisions(segment, load, offsets)
+    # which anchors a class-aware RPN hands out no later layer sees
     if not segment.selects or segment.kind == "anchor_candidates":
-        return {}  # which anchors are handed out: no later layer sees it
+        return {}
     parts = {"proposal_target": SAMPLES, "BoxAnnotatorOHEM": HARD}.get(segment.kind)
     if parts is None:
         return {path: load(segment.outputs[0])}

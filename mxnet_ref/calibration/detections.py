@@ -45,9 +45,8 @@ def settle_detections(graph: Graph) -> Detections:
     deltas, maps = [f"rpn_bbox_pred{level}" for level in rpn_levels(graph.spec)], maps_before_decisions(graph)
     found = graph.read(maps)
     best = None
-    for most, factor in product(
-        (0, math.inf), FACTORS
-    ):  # as a rule one of them changes none, and the others need no count
+    # as a rule one of them changes none: in a first round each is given up at its first change
+    for most, factor in product((0, math.inf), FACTORS):
         scaled = found | {name: np.float32(factor) * found[name] for name in deltas}
         best = attempt(graph, scaled, factor, fewer_than=best.changed if best else most + 1) or best
         if best and not best.changed:

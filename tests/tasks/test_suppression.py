@@ -65,6 +65,12 @@ def test_it_is_the_plain_greedy_rule_to_the_last_bit(thresh: float, max_keep: in
     assert nms(dets, thresh, max_keep).tolist() == expected
 
 
+@pytest.mark.parametrize("thresh", [-0.1, float("nan")])
+def test_a_threshold_that_is_none_is_refused(thresh: float) -> None:
+    with pytest.raises(InputError, match=r"nms: expected a threshold of at least 0, .* set TEST\.NMS"):
+        nms(random_detections(0, 4), thresh)
+
+
 @pytest.mark.mxnet
 @pytest.mark.parametrize("thresh", [0.3, 0.5, 0.7])
 def test_same_boxes_survive_as_in_mxnet_box_nms(thresh: float) -> None:
